@@ -1,0 +1,105 @@
+"""Every setting, read from the environment once at start; never read anywhere else.
+
+Names: `SUPABASE_*`, `REDIS_*` and `HUBSPOT_*` as they are, all others with the prefix `LASTSEAT_`.
+Durations are seconds, so that a test can run in a hundredth of the time.
+"""
+
+import zoneinfo
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lastseat.errors import SetupError
+
+_VENDOR_PREFIXES = ("supabase_", "redis_", "hubspot_")
+
+
+def _environment_name(field: str) -> str:
+    return field.upper() if field.startswith(_VENDOR_PREFIXES) else f"LASTSEAT_{field.upper()}"
+
+
+def _known_zone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"{name!r} is not a time zone; use a name such as America/Toronto") from error
+    return name
+
+
+Seconds = Annotated[float, Field(gt=0, le=86_400 * 366)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    """The whole configuration; a wrong value is one clear line at start (`load`)."""
+
+    model_config = SettingsConfigDict(
+        alias_generator=_environment_name, populate_by_name=True, extra="ignore", frozen=True
+    )
+
+    # Where the stores are. Unset: the embedded ones are started.
+    supabase_db_url: SecretStr | None = None
+    supabase_url: str | None = None
+    supabase_service_key: SecretStr | None = None
+    supabase_jwt_secret: SecretStr | None = None
+    redis_url: SecretStr | None = None
+
+    # HubSpot.
+    hubspot_access_token: SecretStr | None = None
+    hubspot_base_url: str = "https://api.hubapi.com"
+    hubspot_api_version: str = "v3"
+    hubspot_rate_limit: Count = 100
+    hubspot_rate_window_s: Seconds = 10.0
+    hubspot_headroom: Annotated[int, Field(ge=0)] = 0
+    hubspot_booking_type: str = "2-50158943"
+    hubspot_exam_type: str = "2-50158913"
+    hubspot_contact_type: str = "0-1"
+    hubspot_booking_key: str = "booking_id"
+    hubspot_timeout_s: Seconds = 4.0
+
+    # The server.
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8700
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    backlog: Count = 16_384
+    backpressure: Count = 16_384
+    demo: bool = False
+    data_dir: Path | None = None
+    timezone: Annotated[str, AfterValidator(_known_zone)] = "America/Toronto"
+    postgres_pool: Count = 6
+
+    # The write path.
+    claim_window_s: Seconds = 0.002
+    claim_batch: Annotated[int, Field(ge=1, le=1000)] = 250
+    deadline_s: Seconds = 0.75
+    relay_window_s: Seconds = 0.025
+    relay_window_max_s: Seconds = 0.1
+    relay_poll_s: Seconds = 0.5
+    relay_poll_alone_s: Seconds = 0.05
+    lease_s: Seconds = 8.0
+    lease_margin_s: Seconds = 0.5
+    verify_after_s: Seconds = 60.0
+    backoff_first_s: Seconds = 0.5
+    backoff_most_s: Seconds = 30.0
+    key_ttl_s: Seconds = 86_400.0
+
+    # The read path.
+    gate_ttl_s: Seconds = 60.0
+    exams_ttl_s: Seconds = 60.0
+    bookings_ttl_s: Seconds = 300.0
+    body_age_s: Seconds = 0.1
+    stale_s: Seconds = 3600.0
+    store_timeout_s: Seconds = 5.0
+    redis_timeout_s: Seconds = 0.25
+
+
+def load(**overrides: object) -> Settings:
+    """Read the environment; raise SetupError naming the variable, its value's fault and what is allowed."""
+    try:
+        return Settings(**overrides)  # pyright: ignore[reportArgumentType]  # names are checked by pydantic
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SetupError(f"{name}: {first['msg']}.", way_out=f"Set {name} to an allowed value.") from error
