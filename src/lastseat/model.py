@@ -125,9 +125,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     booking: Booking | None = None
 
 
-ClaimOutcome = Literal[
-    "won", "replay", "full", "already_booked", "closed", "unknown_exam", "key_reused", "free"
-]
+ClaimOutcome = Literal["won", "replay", "full", "already_booked", "closed", "unknown_exam", "key_reused", "free"]
 
 
 class ClaimAnswer(msgspec.Struct, frozen=True, kw_only=True):
