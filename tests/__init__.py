@@ -1,0 +1,1 @@
+"""The tests: sentences about what must hold; run on real parts."""
