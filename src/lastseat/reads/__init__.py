@@ -1,0 +1,1 @@
+"""The read path: process, Redis, Supabase; never HubSpot."""

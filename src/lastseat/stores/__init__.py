@@ -1,0 +1,1 @@
+"""The only room that opens sockets: Postgres, Redis, HubSpot; knows no rules of booking."""

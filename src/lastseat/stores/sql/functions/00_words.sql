@@ -1,0 +1,77 @@
+-- Purpose: the words that every function shares: is an exam open, its gate, a booking as shown, the relay's term.
+-- Inputs: rows of hubspot_sync.
+-- Results: jsonb in the names of lastseat.model.
+-- Invariant: reads only; a term that is not the current one stops the transaction.
+
+-- null: open. Otherwise why nobody can book: 'inactive', 'not_open_yet' or 'past'.
+create or replace function hubspot_sync.closed_because(exam hubspot_sync.hubspot_mock_exams) returns text
+    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    select case
+        when exam.archived_at is not null or exam.capacity is null then 'inactive'
+        when exam.starts_at <= now() or exam.exam_date < current_date - 1 then 'past'
+        when exam.is_active = 'active' and coalesce(exam.opens_at, '-infinity') <= now() then null
+        when exam.is_active = 'scheduled' and exam.opens_at <= now() then null
+        when exam.opens_at > now() and exam.is_active in ('active', 'scheduled') then 'not_open_yet'
+        when exam.is_active = 'scheduled' then 'not_open_yet'
+        else 'inactive'
+    end
+$$;
+
+create or replace function hubspot_sync.gate_of(exam hubspot_sync.hubspot_mock_exams) returns jsonb
+    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    select jsonb_build_object(
+        'exam_id', exam.hubspot_id,
+        'version', exam.seats_version,
+        'capacity', coalesce(exam.capacity, 0),
+        'taken', exam.seats_taken,
+        'remaining', greatest(coalesce(exam.capacity, 0) - exam.seats_taken, 0),
+        'open', closed_because(exam) is null)
+$$;
+
+create or replace function hubspot_sync.gates_of(exam_ids text[]) returns jsonb
+    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    select coalesce(jsonb_agg(gate_of(e)), '[]') from hubspot_mock_exams e where e.hubspot_id = any (exam_ids)
+$$;
+
+-- What students and staff see: mirrored bookings, and the claims without a record: open, refused, or
+-- cancelled before HubSpot saw them.
+create or replace view hubspot_sync.bookings_shown as
+    select b.booking_id, b.booking_key, b.hubspot_id, b.mock_exam_id, b.contact_id, b.student_id, b.student_name,
+           b.student_email, b.booking_status, b.is_active, b.attendance, b.attending_location,
+           coalesce(b.exam_date, e.exam_date) as exam_date, b.dominant_hand, null::text as reason,
+           e.mock_exam_name, e.mock_type, e.location, e.start_time, e.end_time, b.created_at, b.updated_at, b.synced_at
+      from hubspot_sync.hubspot_bookings b
+      left join hubspot_sync.hubspot_mock_exams e on e.hubspot_id = b.mock_exam_id
+     where b.archived_at is null
+    union all
+    select c.booking_id, c.booking_id, null, c.exam_id, c.contact_id, c.properties ->> 'student_id',
+           c.properties ->> 'student_name', c.properties ->> 'student_email',
+           case c.state when 'open' then 'pending' else c.state end,
+           case c.state when 'open' then 'Pending' else initcap(c.state) end,
+           null, c.properties ->> 'attending_location', e.exam_date, c.properties ->> 'dominant_hand', c.reason,
+           e.mock_exam_name, e.mock_type, e.location, e.start_time, e.end_time, c.created_at, c.updated_at, c.updated_at
+      from hubspot_sync.claims c
+      left join hubspot_sync.hubspot_mock_exams e on e.hubspot_id = c.exam_id
+     where c.hubspot_id is null and (c.state = 'open' or c.updated_at > now() - interval '30 days');
+
+create or replace function hubspot_sync.claim_json(c hubspot_sync.claims) returns jsonb
+    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    select jsonb_build_object(
+        'claim_id', c.claim_id, 'booking_id', c.booking_id, 'exam_id', c.exam_id, 'contact_id', c.contact_id,
+        'state', c.state, 'hubspot_id', c.hubspot_id, 'reason', c.reason,
+        'cancel_requested', c.cancel_requested_at is not null,
+        'booking', (select to_jsonb(s) - 'booking_key' from bookings_shown s where s.booking_key = c.booking_id
+                    order by s.hubspot_id nulls last limit 1))
+$$;
+
+-- Crash: a relay that was paused past its lease wakes here, and stops. FOR SHARE makes a takeover wait for the
+-- transactions of the term before it, so none of them can commit after its successor began.
+create or replace function hubspot_sync.check_term(given bigint) returns void
+    language plpgsql set search_path = hubspot_sync, pg_temp as $$
+begin
+    perform 1 from relay_lease where term = given and expires_at > clock_timestamp() for share;
+    if not found then
+        raise exception 'the relay lease of term % is over', given using errcode = 'LS001';
+    end if;
+end
+$$;

@@ -1,0 +1,158 @@
+-- Purpose: give seats: all claims that arrived together, in one transaction.
+-- Inputs: {"claims": [ClaimRequest]}; ids are minted by the caller, so a resend finds its stored result.
+-- Results: {"answers": [{n, outcome, claim?, detail?}], "gates": [Gate]}, one answer per claim, in order.
+-- Invariant: I1 no seat beyond capacity, I2 seats_taken moves with the claims, I4 one seat per student and exam.
+
+-- Which verdict each wish deserves, before seats are counted. Reads only; shared by claim and lookup.
+create or replace function hubspot_sync.judge(wishes jsonb) returns table (
+    n bigint, claim_id uuid, booking_id text, exam_id text, contact_id text, caller text, request_id text, key text,
+    fingerprint text, properties jsonb, verdict text, known uuid, detail text, remaining integer
+) language sql stable set search_path = hubspot_sync, pg_temp as $$
+    select a.n, (a.c ->> 'claim_id')::uuid, a.c ->> 'booking_id', a.c ->> 'exam_id', a.c ->> 'contact_id',
+           a.c ->> 'caller', a.c ->> 'request_id', a.c ->> 'key', coalesce(a.c ->> 'fingerprint', ''),
+           coalesce(a.c -> 'properties', '{}'),
+           case
+               when by_id.claim_id is not null then 'won'
+               when by_key.claim_id is not null and by_key.fingerprint = coalesce(a.c ->> 'fingerprint', '')
+                   then 'replay'
+               when by_key.claim_id is not null then 'key_reused'
+               when e.hubspot_id is null or e.archived_at is not null then 'unknown_exam'
+               when held.claim_id is not null or seat.hubspot_id is not null then 'already_booked'
+               when closed_because(e) is not null then 'closed'
+               else 'free'
+           end,
+           coalesce(by_id.claim_id, by_key.claim_id, held.claim_id),
+           case when held.claim_id is null and seat.hubspot_id is not null then seat.hubspot_id
+                when e.hubspot_id is not null then closed_because(e) end,
+           e.capacity - e.seats_taken
+      from jsonb_array_elements(wishes) with ordinality as a (c, n)
+      left join claims by_id on by_id.claim_id = (a.c ->> 'claim_id')::uuid
+      left join claims by_key on by_key.caller = a.c ->> 'caller' and by_key.idempotency_key = a.c ->> 'key'
+      left join hubspot_mock_exams e on e.hubspot_id = a.c ->> 'exam_id'
+      left join claims held on held.contact_id = a.c ->> 'contact_id' and held.exam_id = a.c ->> 'exam_id'
+                           and held.state in ('open', 'booked')
+      left join lateral (select b.hubspot_id from hubspot_bookings b
+                          where b.contact_id = a.c ->> 'contact_id' and b.mock_exam_id = a.c ->> 'exam_id' and b.holds
+                          limit 1) seat on true
+$$;
+
+create or replace function hubspot_sync.answers_json(answers jsonb) returns jsonb
+    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    select coalesce(jsonb_agg(jsonb_build_object(
+               'outcome', a.outcome,
+               'detail', a.detail,
+               'exam_id', a.exam_id,
+               'claim', case when c.claim_id is not null and a.outcome in ('won', 'replay', 'already_booked')
+                             then claim_json(c) end)
+               order by a.n), '[]')
+      from jsonb_to_recordset(answers) as a (n bigint, outcome text, claim_id uuid, exam_id text, detail text)
+      left join claims c on c.claim_id = a.claim_id
+$$;
+
+create or replace function lastseat_api.claim(args jsonb) returns jsonb
+    language plpgsql security definer set search_path = hubspot_sync, pg_temp as $$
+declare
+    answers jsonb;
+    exam_ids text[];
+begin
+    select coalesce(array_agg(distinct c ->> 'exam_id'), '{}') into exam_ids
+      from jsonb_array_elements(args -> 'claims') c;
+    -- Race: two claims for the last seat, or two of one student. The lock is a statement of its own and the checks
+    -- come after it: in one statement they would use the snapshot from before the wait, and both would win.
+    perform 1 from hubspot_mock_exams where hubspot_id = any (exam_ids) order by hubspot_id for update;
+
+    with judged as materialized (
+        select * from judge(args -> 'claims')
+    ), first_of_key as materialized (
+        select j.*, row_number() over (partition by j.caller, coalesce(j.key, j.claim_id::text) order by j.n) = 1
+                    and row_number() over (partition by j.claim_id order by j.n) = 1 as leads_key
+          from judged j where j.verdict = 'free'
+    ), ranked as materialized (
+        select f.*, row_number() over (partition by f.contact_id, f.exam_id order by f.n) = 1 as leads
+          from first_of_key f where f.leads_key
+    ), candidates as materialized (
+        select r.*, row_number() over (partition by r.exam_id order by r.n) as place from ranked r where r.leads
+    ), inserted as (
+        insert into claims (claim_id, booking_id, exam_id, contact_id, caller, request_id, idempotency_key,
+                            fingerprint, properties)
+        select c.claim_id, c.booking_id, c.exam_id, c.contact_id, c.caller, c.request_id, c.key, c.fingerprint,
+               jsonb_strip_nulls(c.properties || jsonb_build_object(
+                   'mock_exam_id', c.exam_id, 'contact_id', c.contact_id,
+                   'exam_date', e.exam_date,
+                   'student_id', coalesce(p.student_id, c.properties ->> 'student_id'),
+                   'student_name', coalesce(nullif(concat_ws(' ', p.firstname, p.lastname), ''),
+                                            c.properties ->> 'student_name'),
+                   'student_email', coalesce(p.email, c.properties ->> 'student_email')))
+          from candidates c
+          join hubspot_mock_exams e on e.hubspot_id = c.exam_id
+          left join hubspot_contacts p on p.hubspot_id = c.contact_id
+         where c.place <= c.remaining
+         order by c.n
+        on conflict do nothing
+        returning *
+    ), queued as (
+        insert into outbox (kind, claim_id, booking_id, exam_id, contact_id, caller, request_id)
+        select 'create', i.claim_id, i.booking_id, i.exam_id, i.contact_id, i.caller, i.request_id from inserted i
+    ), audited as (
+        insert into audit_log (table_name, operation, record_id, performed_by, request_id, new_values)
+        select 'claims', 'INSERT', i.booking_id, i.caller, i.request_id,
+               jsonb_build_object('exam_id', i.exam_id, 'contact_id', i.contact_id, 'state', i.state)
+          from inserted i
+    ), moved as (
+        update hubspot_mock_exams e set seats_taken = e.seats_taken + t.won, seats_version = e.seats_version + 1
+          from (select exam_id, count(*)::integer as won from inserted group by exam_id) t
+         where e.hubspot_id = t.exam_id
+    ), judged_again as (
+        select j.n, j.exam_id, j.detail, j.verdict, j.key, j.fingerprint, j.known,
+               own.claim_id as own, pair.claim_id as pair, same_key.claim_id as same_key,
+               same_key.fingerprint as same_fingerprint, c.place <= c.remaining as deserved
+          from judged j
+          left join candidates c on c.n = j.n
+          left join inserted own on own.claim_id = j.claim_id
+          left join inserted same_key on same_key.caller = j.caller and same_key.idempotency_key = j.key
+          left join inserted pair on pair.contact_id = j.contact_id and pair.exam_id = j.exam_id
+    )
+    select jsonb_agg(jsonb_build_object(
+               'n', g.n, 'exam_id', g.exam_id,
+               'claim_id', coalesce(g.known, g.own, g.same_key, g.pair),
+               'detail', g.detail,
+               'outcome', case
+                   when g.verdict <> 'free' then g.verdict
+                   when g.own is not null then 'won'
+                   when g.same_key is not null and g.same_fingerprint = g.fingerprint then 'replay'
+                   when g.same_key is not null then 'key_reused'
+                   when g.pair is not null then 'already_booked'
+                   when g.deserved then 'conflict'
+                   else 'full' end))
+      into answers from judged_again g;
+
+    return jsonb_build_object('answers', answers_json(coalesce(answers, '[]')), 'gates', gates_of(exam_ids));
+end
+$$;
+
+-- The same question without giving a seat: what a 'full' from the gate is checked against before 409 is said.
+create or replace function lastseat_api.lookup(args jsonb) returns jsonb
+    language sql stable security definer set search_path = hubspot_sync, pg_temp as $$
+    select jsonb_build_object(
+        'answers', answers_json(coalesce(jsonb_agg(jsonb_build_object(
+            'n', j.n, 'exam_id', j.exam_id, 'claim_id', j.known, 'detail', j.detail,
+            'outcome', case when j.verdict = 'free' and j.remaining <= 0 then 'full' else j.verdict end)), '[]')),
+        'gates', gates_of(coalesce(array_agg(distinct j.exam_id), '{}')))
+      from judge(args -> 'claims') j
+$$;
+
+create or replace function lastseat_api.outcomes(args jsonb) returns jsonb
+    language sql stable security definer set search_path = hubspot_sync, pg_temp as $$
+    select jsonb_build_object('claims', coalesce(jsonb_agg(case when c.claim_id is not null then claim_json(c) end
+                                                           order by a.n), '[]'))
+      from jsonb_array_elements_text(args -> 'claim_ids') with ordinality as a (id, n)
+      left join claims c on c.claim_id = a.id::uuid
+$$;
+
+create or replace function lastseat_api.gates(args jsonb) returns jsonb
+    language sql stable security definer set search_path = hubspot_sync, pg_temp as $$
+    select jsonb_build_object('gates', coalesce(jsonb_agg(gate_of(e)), '[]')) from hubspot_mock_exams e
+     where case when jsonb_typeof(args -> 'exam_ids') = 'array'
+                then e.hubspot_id in (select jsonb_array_elements_text(args -> 'exam_ids'))
+                else e.archived_at is null and e.exam_date >= current_date - 1 end
+$$;

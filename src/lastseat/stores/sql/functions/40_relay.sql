@@ -1,0 +1,320 @@
+-- Purpose: the outbox and its one reader: lease, backlog, marking sent, settling, announcing, looking again.
+-- Inputs: {"term": n, …}; every call but the lease's own checks the term first.
+-- Results: rows to send (OutboxRow), news to announce (Announcement) with the rows that it announces.
+-- Invariant: a row is marked sent in a committed transaction before HubSpot hears of it; only the holder of the
+-- current term writes; I3 a claim ends booked, cancelled or refused.
+
+create or replace function lastseat_api.take_lease(args jsonb) returns jsonb
+    language sql security definer set search_path = hubspot_sync, pg_temp as $$
+    with taken as (
+        update relay_lease set
+            term = case when holder = args ->> 'holder' and expires_at > clock_timestamp() then term else term + 1 end,
+            holder = args ->> 'holder',
+            expires_at = clock_timestamp() + make_interval(secs => (args ->> 'lease_s')::float8)
+         where (holder = args ->> 'holder' and expires_at > clock_timestamp()) or expires_at <= clock_timestamp()
+        returning *
+    )
+    select jsonb_build_object('lease', (
+        select jsonb_build_object('holder', t.holder, 'term', t.term, 'remaining_s', (args ->> 'lease_s')::float8)
+          from taken t))
+$$;
+
+create or replace function lastseat_api.release_lease(args jsonb) returns jsonb
+    language sql security definer set search_path = hubspot_sync, pg_temp as $$
+    update relay_lease set expires_at = '-infinity'
+     where holder = args ->> 'holder' and term = (args ->> 'term')::bigint;
+    select jsonb_build_object();
+$$;
+
+-- Rows that this term may send now. A cancel waits until its own create has ended.
+create or replace function hubspot_sync.due(given bigint, wanted text) returns setof hubspot_sync.outbox
+    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    select o.* from outbox o
+     where o.kind = wanted
+       and ((o.state = 'waiting' and o.not_before <= clock_timestamp()) or (o.state = 'sent' and o.sent_term < given))
+       and (o.kind <> 'cancel' or not exists (
+            select from outbox p where p.booking_id = o.booking_id and p.kind = 'create'
+                                   and p.state in ('waiting', 'sent')))
+$$;
+
+create or replace function lastseat_api.backlog(args jsonb) returns jsonb
+    language plpgsql security definer set search_path = hubspot_sync, pg_temp as $$
+declare
+    given bigint := (args ->> 'term')::bigint;
+begin
+    perform check_term(given);
+    return jsonb_build_object(
+        'due', (select coalesce(jsonb_object_agg(k.kind, k.rows), '{}') from (
+                    select x.kind, count(*) as rows
+                      from unnest(array['create', 'cancel', 'link_contact', 'link_exam', 'count']) as x (kind),
+                           due(given, x.kind) group by x.kind) k),
+        'unannounced', (select count(*) from outbox where state = 'mirrored'),
+        'verify_due', (select count(*) from outbox where verify_at <= clock_timestamp()),
+        'next_due_s', (select extract(epoch from min(x.due_at) - clock_timestamp()) from (
+                           select min(not_before) as due_at from outbox
+                            where state = 'waiting' and not_before > clock_timestamp()
+                           union all select min(verify_at) from outbox where verify_at > clock_timestamp()) x));
+end
+$$;
+
+create or replace function lastseat_api.send(args jsonb) returns jsonb
+    language plpgsql security definer set search_path = hubspot_sync, pg_temp as $$
+declare
+    given bigint := (args ->> 'term')::bigint;
+    sent jsonb;
+begin
+    perform check_term(given);
+    with chosen as materialized (
+        select o.outbox_id, o.state = 'sent' or o.uncertain as taken_over from outbox o
+         where o.outbox_id in (select d.outbox_id from due(given, args ->> 'kind') d
+                                order by d.outbox_id limit (args ->> 'limit')::integer)
+           -- Race: a fold may drop the row while we wait for it; the state is checked again under its lock.
+           and o.state in ('waiting', 'sent')
+         order by o.outbox_id for update of o
+    ), marked as (
+        update outbox o set state = 'sent', sent_term = given, attempts = o.attempts + 1,
+                            sent_at = clock_timestamp()
+          from chosen c where o.outbox_id = c.outbox_id
+        returning o.*, c.taken_over
+    )
+    select coalesce(jsonb_agg(jsonb_build_object(
+               'outbox_id', m.outbox_id, 'kind', m.kind, 'attempts', m.attempts, 'taken_over', m.taken_over,
+               'key', coalesce(m.booking_id, m.hubspot_id, m.exam_id), 'claim_id', m.claim_id,
+               'booking_id', m.booking_id, 'hubspot_id', coalesce(m.hubspot_id, c.hubspot_id),
+               'exam_id', m.exam_id, 'contact_id', m.contact_id,
+               'properties', case m.kind
+                   when 'create' then c.properties || jsonb_build_object(
+                       'booking_id', c.booking_id, 'booking_status', 'confirmed', 'is_active', 'Active')
+                   when 'cancel' then '{"booking_status": "cancelled", "is_active": "Cancelled"}'
+                   when 'count' then jsonb_build_object('total_bookings', e.seats_taken::text)
+                   else '{}' end) order by m.outbox_id), '[]')
+      into sent
+      from marked m
+      left join claims c on c.claim_id = m.claim_id
+      left join hubspot_mock_exams e on e.hubspot_id = m.exam_id and m.kind = 'count';
+    return jsonb_build_object('rows', sent);
+end
+$$;
+
+-- News of claims and cancels, as the ledger sees them now.
+create or replace function hubspot_sync.news_of(outbox_ids bigint[], exam_ids text[], contacts jsonb) returns jsonb
+    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    with rows as (
+        select o.outbox_id, o.kind, coalesce(o.booking_id, c.booking_id) as booking_id, o.claim_id,
+               coalesce(o.contact_id, c.contact_id, b.contact_id) as contact_id,
+               coalesce(o.exam_id, c.exam_id, b.mock_exam_id) as exam_id,
+               case when o.kind = 'cancel' and not coalesce(b.holds, false) then 'cancelled'
+                    when o.kind = 'cancel' then 'booked' else c.state end as state,
+               coalesce(c.reason, o.last_error) as reason,
+               coalesce(o.hubspot_id, c.hubspot_id) as hubspot_id
+          from outbox o
+          left join claims c on c.claim_id = o.claim_id
+          left join hubspot_bookings b on b.hubspot_id = coalesce(o.hubspot_id, c.hubspot_id)
+         where o.outbox_id = any (outbox_ids) and o.kind in ('create', 'cancel')
+    )
+    select jsonb_build_object(
+        'outcomes', (select coalesce(jsonb_agg(jsonb_build_object(
+             'claim_id', r.claim_id, 'booking_id', r.booking_id, 'contact_id', r.contact_id, 'exam_id', r.exam_id,
+             'state', r.state, 'reason', r.reason, 'outbox_id', r.outbox_id,
+             'booking', (select to_jsonb(s) - 'booking_key' from bookings_shown s
+                          where s.hubspot_id = r.hubspot_id or (r.hubspot_id is null and s.booking_key = r.booking_id)
+                          limit 1))), '[]')
+             from rows r where r.state is not null),
+        'gates', gates_of(exam_ids || array(select r.exam_id from rows r where not r.exam_id = any (exam_ids))),
+        'contacts', (select coalesce(jsonb_agg(distinct x.id), '[]') from (
+             select jsonb_array_elements_text(contacts) as id
+             union select r.contact_id from rows r) x where x.id is not null),
+        'exams_changed', false)
+$$;
+
+-- A refusal by HubSpot of this row alone: the seat goes back, the cancel behind it has nothing left to do.
+create or replace function hubspot_sync.set_aside(rows jsonb, given bigint) returns text[]
+    language plpgsql set search_path = hubspot_sync, pg_temp as $$
+declare
+    exam_ids text[];
+begin
+    update outbox o set state = 'aside', last_error = r ->> 'reason', done_at = now()
+      from jsonb_array_elements(rows) r
+     where o.outbox_id = (r ->> 'outbox_id')::bigint and o.state = 'sent' and o.sent_term = given;
+    with refused as (
+        update claims c set state = 'refused', reason = o.last_error, updated_at = now()
+          from outbox o, jsonb_array_elements(rows) r
+         where o.outbox_id = (r ->> 'outbox_id')::bigint and o.state = 'aside' and o.kind = 'create'
+           and c.claim_id = o.claim_id and c.state = 'open'
+        returning c.*
+    ), audited as (
+        insert into audit_log (table_name, operation, record_id, performed_by, request_id, new_values)
+        select 'claims', 'REFUSED', f.booking_id, 'hubspot', f.request_id, jsonb_build_object('reason', f.reason)
+          from refused f
+    ), moved as (
+        update hubspot_mock_exams e set seats_taken = e.seats_taken - f.seats, seats_version = e.seats_version + 1
+          from (select exam_id, count(*)::integer as seats from refused group by exam_id) f
+         where e.hubspot_id = f.exam_id
+    ), orphaned as (
+        update outbox o set state = 'dropped', done_at = now() from refused f
+         where o.claim_id = f.claim_id and o.kind = 'cancel' and o.state = 'waiting'
+    )
+    select coalesce(array_agg(distinct f.exam_id), '{}') into exam_ids from refused f;
+    -- A cancel that HubSpot refuses is no longer asked for.
+    update claims c set cancel_requested_at = null, updated_at = now()
+      from outbox o, jsonb_array_elements(rows) r
+     where o.outbox_id = (r ->> 'outbox_id')::bigint and o.state = 'aside' and o.kind = 'cancel'
+       and c.claim_id = o.claim_id;
+    return exam_ids;
+end
+$$;
+
+-- Facts of rows that HubSpot wrote: what it said, over what we know we sent.
+create or replace function hubspot_sync.facts_written(written jsonb, kinds text[]) returns jsonb
+    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    select coalesce(jsonb_agg(coalesce(nullif(w -> 'facts', 'null'), '{}') || jsonb_build_object(
+               'hubspot_id', coalesce(w -> 'facts' ->> 'hubspot_id', o.hubspot_id, c.hubspot_id, o.exam_id),
+               'key', coalesce(c.booking_id, w -> 'facts' ->> 'key'),
+               'fields', case o.kind
+                   when 'create' then c.properties || '{"booking_status": "confirmed", "is_active": "Active"}'
+                                      || jsonb_build_object('booking_id', c.booking_id)
+                   when 'cancel' then coalesce(c.properties, '{}')
+                                      || '{"booking_status": "cancelled", "is_active": "Cancelled"}'
+                   else '{}' end || coalesce(w -> 'facts' -> 'fields', '{}'))), '[]')
+      from jsonb_array_elements(written) w
+      join outbox o on o.outbox_id = (w ->> 'outbox_id')::bigint and o.state = 'sent' and o.kind = any (kinds)
+      left join claims c on c.claim_id = o.claim_id
+$$;
+
+create or replace function lastseat_api.settle(args jsonb) returns jsonb
+    language plpgsql security definer set search_path = hubspot_sync, pg_temp as $$
+declare
+    given bigint := (args ->> 'term')::bigint;
+    written jsonb := coalesce(args -> 'written', '[]');
+    aside jsonb := coalesce(args -> 'aside', '[]');
+    verify_s float8 := (args ->> 'verify_after_s')::float8;
+    ids bigint[];
+    exam_ids text[];
+    mirrored jsonb;
+begin
+    perform check_term(given);
+    select coalesce(array_agg((x ->> 'outbox_id')::bigint), '{}') into ids
+      from jsonb_array_elements(written || aside) x;
+    -- The one order of locks: exams by id, then everything else.
+    perform pg_advisory_xact_lock_shared(7261);
+    perform 1 from hubspot_mock_exams e
+      where e.hubspot_id in (select o.exam_id from outbox o where o.outbox_id = any (ids))
+      order by e.hubspot_id for update;
+
+    mirrored := mirror_bookings(facts_written(written, '{create,cancel}'), null);
+    perform mirror_exams((select coalesce(jsonb_agg(f), '[]') from jsonb_array_elements(facts_written(written, '{count}')) f
+                           where f ? 'updated_at'), 'lastseat');
+    exam_ids := array(select jsonb_array_elements_text(mirrored -> 'exam_ids'));
+
+    with ended as (
+        update outbox o set
+            state = case when o.kind in ('create', 'cancel') then 'mirrored' else 'done' end,
+            done_at = now(), last_error = null,
+            verify_at = case when o.kind in ('create', 'cancel')
+                              and (o.uncertain or coalesce((w ->> 'uncertain')::boolean, false))
+                             then clock_timestamp() + make_interval(secs => verify_s) end
+          from jsonb_array_elements(written) w
+         where o.outbox_id = (w ->> 'outbox_id')::bigint and o.state = 'sent' and o.sent_term = given
+        returning o.*
+    ), linked as (
+        insert into outbox (kind, claim_id, booking_id, hubspot_id, exam_id, contact_id, caller, request_id)
+        select k.kind, d.claim_id, d.booking_id, c.hubspot_id, d.exam_id, d.contact_id, d.caller, d.request_id
+          from ended d
+          join claims c on c.claim_id = d.claim_id
+         cross join (values ('link_contact'), ('link_exam')) k (kind)
+         where d.kind = 'create' and not exists (
+               select from outbox l where l.booking_id = d.booking_id and l.kind = k.kind)
+         order by k.kind, d.outbox_id
+    )
+    insert into outbox (kind, exam_id)
+    select distinct 'count', d.exam_id from ended d where d.kind in ('create', 'cancel') and d.exam_id is not null
+    on conflict (exam_id) where kind = 'count' and state = 'waiting' do nothing;
+
+    exam_ids := exam_ids || set_aside(aside, given);
+
+    update outbox o set
+        state = 'waiting', not_before = clock_timestamp() + make_interval(secs => (r ->> 'after_s')::float8),
+        last_error = r ->> 'reason',
+        uncertain = o.uncertain or coalesce((r ->> 'uncertain')::boolean, false)
+      from jsonb_array_elements(coalesce(args -> 'retry', '[]')) r
+     where o.outbox_id = (r ->> 'outbox_id')::bigint and o.state = 'sent' and o.sent_term = given;
+
+    return jsonb_build_object(
+        'news', news_of(ids, exam_ids, mirrored -> 'contacts'),
+        'outbox_ids', (select coalesce(jsonb_agg(o.outbox_id), '[]') from outbox o
+                        where o.outbox_id = any (ids) and o.state = 'mirrored'));
+end
+$$;
+
+create or replace function lastseat_api.unannounced(args jsonb) returns jsonb
+    language plpgsql security definer set search_path = hubspot_sync, pg_temp as $$
+declare
+    ids bigint[];
+begin
+    perform check_term((args ->> 'term')::bigint);
+    select coalesce(array_agg(x.outbox_id), '{}') into ids
+      from (select outbox_id from outbox where state = 'mirrored' order by outbox_id limit 500) x;
+    return jsonb_build_object('news', news_of(ids, '{}', '[]'), 'outbox_ids', to_jsonb(ids));
+end
+$$;
+
+create or replace function lastseat_api.announced(args jsonb) returns jsonb
+    language plpgsql security definer set search_path = hubspot_sync, pg_temp as $$
+begin
+    perform check_term((args ->> 'term')::bigint);
+    update outbox set state = 'announced'
+     where state = 'mirrored'
+       and outbox_id in (select jsonb_array_elements_text(args -> 'outbox_ids')::bigint);
+    return '{}';
+end
+$$;
+
+-- Sends whose outcome was unknown once: a stuck call may have landed after we looked. Look again, by key.
+create or replace function lastseat_api.to_verify(args jsonb) returns jsonb
+    language plpgsql security definer set search_path = hubspot_sync, pg_temp as $$
+begin
+    perform check_term((args ->> 'term')::bigint);
+    return jsonb_build_object('rows', (select coalesce(jsonb_agg(jsonb_build_object(
+               'outbox_id', o.outbox_id, 'kind', o.kind, 'attempts', o.attempts, 'key', c.booking_id,
+               'claim_id', o.claim_id, 'booking_id', c.booking_id,
+               'hubspot_id', coalesce(o.hubspot_id, c.hubspot_id), 'exam_id', c.exam_id,
+               'contact_id', c.contact_id) order by o.outbox_id), '[]')
+          from (select * from outbox where verify_at <= clock_timestamp() order by verify_at
+                 limit (args ->> 'limit')::integer) o
+          join claims c on c.claim_id = o.claim_id));
+end
+$$;
+
+-- Compare what HubSpot holds with what the ledger intends; a record that should hold no seat is cancelled again,
+-- before its fact is mirrored, so that its seat is never counted twice.
+create or replace function lastseat_api.verified(args jsonb) returns jsonb
+    language plpgsql security definer set search_path = hubspot_sync, pg_temp as $$
+declare
+    given bigint := (args ->> 'term')::bigint;
+    mirrored jsonb;
+begin
+    perform check_term(given);
+    mirrored := mirror_bookings((
+        select coalesce(jsonb_agg(f -> 'facts'), '[]') from jsonb_array_elements(args -> 'found') f
+          join outbox o on o.outbox_id = (f ->> 'outbox_id')::bigint
+          join claims c on c.claim_id = o.claim_id
+         where jsonb_typeof(f -> 'facts') = 'object'
+           and (c.state in ('open', 'booked')
+                or not holds_seat(f -> 'facts' -> 'fields' ->> 'booking_status',
+                                  f -> 'facts' -> 'fields' ->> 'is_active'))), null);
+    insert into outbox (kind, claim_id, booking_id, hubspot_id, exam_id, contact_id, caller, request_id)
+    select distinct on (c.claim_id) 'cancel', c.claim_id, c.booking_id, f -> 'facts' ->> 'hubspot_id', c.exam_id,
+           c.contact_id, c.caller, c.request_id
+      from jsonb_array_elements(args -> 'found') f
+      join outbox o on o.outbox_id = (f ->> 'outbox_id')::bigint
+      join claims c on c.claim_id = o.claim_id
+     where jsonb_typeof(f -> 'facts') = 'object' and c.state in ('cancelled', 'refused')
+       and holds_seat(f -> 'facts' -> 'fields' ->> 'booking_status', f -> 'facts' -> 'fields' ->> 'is_active')
+       and not exists (select from outbox q where q.claim_id = c.claim_id and q.kind = 'cancel'
+                                              and q.state in ('waiting', 'sent'));
+    update outbox o set verify_at = null, uncertain = false
+      from jsonb_array_elements(args -> 'found') f where o.outbox_id = (f ->> 'outbox_id')::bigint;
+    return jsonb_build_object('news', news_of('{}', array(select jsonb_array_elements_text(mirrored -> 'exam_ids')),
+                                              mirrored -> 'contacts'), 'outbox_ids', '[]'::jsonb);
+end
+$$;

@@ -1,0 +1,1 @@
+"""What an operator starts by hand: schema, checks, migration; never part of a request."""
