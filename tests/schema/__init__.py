@@ -1,0 +1,1 @@
+"""The schema: applied once, whole or not at all."""
