@@ -16,6 +16,7 @@ Say = Callable[[str], None]
 
 SYSTEM_FOLDER = Path("/var/lib/lastseat")
 MARK = "lastseat.held"
+MADE_BY_US = "LASTSEAT"
 ELSEWHERE = "Set LASTSEAT_DATA_DIR to another folder."
 
 
@@ -130,12 +131,13 @@ class Hold:
 def password(path: Path) -> str:
     """The password kept in this file, made up on first use; only we can read the file."""
     try:
-        if path.exists():
-            return path.read_text().strip()
-        word = secrets.token_urlsafe(24)
-        write_private(path, word + "\n")
+        if not path.exists():
+            write_private(path, secrets.token_urlsafe(24) + "\n")
+        word = path.read_text().strip()
     except OSError as problem:
         raise SetupError(f"Cannot keep the password file {path}: {problem.strerror}.", way_out=ELSEWHERE) from problem
+    if not word:
+        raise SetupError(f"The password file {path} is empty.", way_out="Put it back from a backup. " + ELSEWHERE)
     return word
 
 
@@ -169,6 +171,23 @@ def make_own(folder: Path, owner: Account | None) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     if owner is not None:
         os.chown(folder, owner.uid, owner.gid)
+
+
+def sign(folder: Path, owner: Account | None) -> None:
+    """Leave the file by which we know a finished folder as ours."""
+    write_private(folder / MADE_BY_US, "Made by Lastseat; do not edit.\n", owner)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether we made and finished this folder; refuses one with files that are not ours, drops an empty one."""
+    if not folder.exists():
+        return False
+    if (folder / MADE_BY_US).exists():
+        return True
+    if any(folder.iterdir()):
+        raise SetupError(f"{folder} holds files that Lastseat did not make.", way_out=ELSEWHERE)
+    folder.rmdir()
+    return False
 
 
 def refuse_stranger(folder: Path, owner: Account | None) -> None:

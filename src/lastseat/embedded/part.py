@@ -2,7 +2,9 @@
 
 import abc
 import os
+import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -20,6 +22,8 @@ READY_S = 60.0  # Limit: crash recovery of a large database takes a while; a hea
 SETTLE_S = 10.0  # Limit: how long the processes of a killed predecessor may take to end
 ATTEMPTS = 8  # Limit: ports tried before giving up
 PROGRAMS = {"postgres", "valkey-server"}  # a shell that stands in the folder is not ours to end
+STAMP = re.compile(r"^(\d{4}-\d\d-\d\d [\d:.]+ UTC \[\d+\]|\d+:\w \d+ \w+ \d{4} [\d:.]+ [#*.-]) ")
+TELLING = ("FATAL", "PANIC", "error:", "cannot run", "ERROR", "an't", "Failed")
 PORT_TAKEN = "Address already in use"
 
 
@@ -37,6 +41,7 @@ class Part(abc.ABC):
         self._wanted_port = port
         self._port = port
         self._say = on_progress
+        self._word = ""
         self._account: Account | None = None
         self._child: Child | None = None
         self._hold: Hold | None = None
@@ -50,6 +55,10 @@ class Part(abc.ABC):
     @abc.abstractmethod
     def url(self) -> str:
         """How to connect, password included."""
+
+    @property
+    def _word_path(self) -> Path:
+        return self.folder / f"{self.home.name}.password"
 
     @abc.abstractmethod
     def _make_ready(self) -> None:
@@ -217,10 +226,10 @@ def still_in(folder: Path, patience_s: float) -> list[int]:
 
 
 def living_in(folder: Path) -> list[int]:
-    """Server processes that work in this folder, as ours do (Linux; elsewhere none can be seen)."""
-    if sys.platform != "linux":
-        return []
-    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _serves_in(entry, folder)]
+    """Server processes that work in this folder, as ours do."""
+    if sys.platform == "linux":
+        return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _serves_in(entry, folder)]
+    return started_for(folder)
 
 
 def _serves_in(process: Path, folder: Path) -> bool:
@@ -231,11 +240,20 @@ def _serves_in(process: Path, folder: Path) -> bool:
         return False  # another user's process, or one that ended meanwhile
 
 
+def started_for(folder: Path) -> list[int]:
+    """Where there is no /proc: servers whose command line names the folder."""
+    listing = subprocess.run(["/bin/ps", "-axo", "pid=,args="], capture_output=True, text=True, check=False)
+    rows = [line.strip().partition(" ") for line in listing.stdout.splitlines()]
+    return [int(pid) for pid, _, args in rows if str(folder) in args and _is_server(args)]
+
+
+def _is_server(args: str) -> bool:
+    return any(f"/{program} " in args for program in PROGRAMS)
+
+
 def reason(output: str) -> str:
-    """The line of a server's output that says why it gave up."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for word in ("FATAL", "PANIC", "error:", "cannot run", "ERROR", "can't", "Can't", "Failed"):
-        for line in reversed(lines):
-            if word in line:
-                return line.rstrip(".")
-    return lines[-1].rstrip(".") if lines else "it wrote nothing"
+    """The line of a server's output that says why it gave up, without the server's time stamp."""
+    lines = [STAMP.sub("", line).strip().rstrip(".") for line in output.splitlines()]
+    lines = [line for line in lines if line]
+    telling = [line for word in TELLING for line in reversed(lines) if word in line]
+    return (telling or lines[-1:] or ["it wrote nothing"])[0]

@@ -10,8 +10,10 @@ from lastseat.embedded import ports
 from lastseat.embedded.binaries import postgres_programs
 from lastseat.embedded.folder import (
     Say,
+    is_finished,
     make_own,
     password,
+    sign,
     silent,
     sync_folder,
     write_private,
@@ -23,7 +25,7 @@ from lastseat.errors import SetupError
 Major = Literal[16, 18]
 
 INITDB_S = 120.0  # Limit: takes 1 s on a quiet machine
-MARKER = "LASTSEAT"
+DRAFT_NAMES = {"data", "password", "password.tmp"}
 SETTINGS: Mapping[str, str] = {
     # Durable: an acknowledged claim survives a power cut.
     "fsync": "on",
@@ -71,12 +73,7 @@ class EmbeddedPostgres(Part):
 
     @property
     def url(self) -> str:
-        word = password(self._password_path)
-        return f"postgresql://postgres:{word}@{ports.LOOPBACK}:{self.port}/postgres"
-
-    @property
-    def _password_path(self) -> Path:
-        return self.folder / "postgres.password"
+        return f"postgresql://postgres:{self._word}@{ports.LOOPBACK}:{self.port}/postgres"
 
     @property
     def _draft(self) -> Path:
@@ -87,43 +84,36 @@ class EmbeddedPostgres(Part):
         return postgres_programs(self.major, self._account)
 
     def _make_ready(self) -> None:
-        if self._draft.exists():
-            # Crash: initdb was cut short; the folder was never renamed, so it never held a row.
-            still_in(self._draft / "data", 5.0)
-            shutil.rmtree(self._draft)
-            self._say(f"Removed a half-made database in {self.folder}: it never held data.")
-        if self._holds_database():
-            self._forget_stale_pid()
-        else:
+        self._clear_draft()
+        if is_finished(self.home):
+            self._refuse_damage()
+            self._refuse_other_major()
+            # Crash: nobody serves these files (we hold them and looked), so a pid file here names a stranger.
+            (self.home / "postmaster.pid").unlink(missing_ok=True)
+        self._word = password(self._word_path)
+        if not self.home.exists():
             self._initialise()
 
-    def _holds_database(self) -> bool:
-        """Whether a whole database of ours is there; clears what never held one, refuses what is not ours."""
-        if not self.home.is_dir():
-            return False
-        made_by_us = (self.home / MARKER).exists()
-        has_control = (self.home / "global" / "pg_control").exists()
-        if not made_by_us and not has_control:
-            shutil.rmtree(self.home)
-            self._say(f"Removed an incomplete database in {self.folder}: it never held data.")
-            return False
-        if not made_by_us:
+    def _clear_draft(self) -> None:
+        """Crash: initdb was cut short; its folder was never renamed, so it never held a row."""
+        if not self._draft.exists():
+            return
+        if strangers := {path.name for path in self._draft.iterdir()} - DRAFT_NAMES:
             raise SetupError(
-                f"{self.home} holds a Postgres database that Lastseat did not make.",
-                way_out="Set LASTSEAT_DATA_DIR to another folder.",
+                f"{self._draft} holds files that Lastseat did not make ({min(strangers)}).",
+                way_out="Move it away and start again.",
             )
-        self._refuse_damage(has_control)
-        self._refuse_other_major()
-        return True
+        still_in(self._draft / "data", 5.0)
+        shutil.rmtree(self._draft)
+        self._say(f"Removed a half-made database in {self.folder}: it never held data.")
 
-    def _refuse_damage(self, has_control: bool) -> None:
-        missing = None if has_control else self.home / "global" / "pg_control"
-        missing = missing if self._password_path.exists() else self._password_path
-        if missing is not None:
-            raise SetupError(
-                f"The database in {self.home} is damaged: {missing} is missing.",
-                way_out="Put it back from a backup, or set LASTSEAT_DATA_DIR to another folder.",
-            )
+    def _refuse_damage(self) -> None:
+        for path in (self.home / "PG_VERSION", self.home / "global" / "pg_control", self._word_path):
+            if not path.exists():
+                raise SetupError(
+                    f"The database in {self.home} is damaged: {path} is missing.",
+                    way_out="Put it back from a backup, or set LASTSEAT_DATA_DIR to another folder.",
+                )
 
     def _refuse_other_major(self) -> None:
         found = (self.home / "PG_VERSION").read_text().strip()
@@ -132,10 +122,6 @@ class EmbeddedPostgres(Part):
                 f"The data in {self.home} was made by Postgres {found}, this is Postgres {self.major}.",
                 way_out="Use the Lastseat version that made it, or set LASTSEAT_DATA_DIR to another folder.",
             )
-
-    def _forget_stale_pid(self) -> None:
-        """Crash: nobody serves these files (we hold them and looked), so a pid file left here names a stranger."""
-        (self.home / "postmaster.pid").unlink(missing_ok=True)
 
     def _end_orphans(self, pids: list[int]) -> None:
         leader = self._postmaster_line(0)
@@ -149,17 +135,17 @@ class EmbeddedPostgres(Part):
     def _initialise(self) -> None:
         self._say(f"Making a new {self.what} database in {self.folder}")
         make_own(self._draft, self._account)
-        word = self._draft / "password"
-        write_private(word, password(self._password_path) + "\n", self._account)
+        word_path = self._draft / "password"
+        write_private(word_path, self._word + "\n", self._account)
         data = self._draft / "data"
-        self._run_initdb(data, word)
-        write_private(data / MARKER, f"Made by Lastseat with {self.what}.\n", self._account)
+        self._run_initdb(data, word_path)
+        sign(data, self._account)
         data.rename(self.home)
         sync_folder(self.folder)
         shutil.rmtree(self._draft)
 
-    def _run_initdb(self, data: Path, word: Path) -> None:
-        access = ["--auth-local=scram-sha-256", "--auth-host=scram-sha-256", f"--pwfile={word}"]
+    def _run_initdb(self, data: Path, word_path: Path) -> None:
+        access = ["--auth-local=scram-sha-256", "--auth-host=scram-sha-256", f"--pwfile={word_path}"]
         initdb = spawn_child(
             [self._programs / "initdb", "-D", data, "-U", "postgres", "-E", "UTF8", "--no-locale", *access],
             log_path=self.folder / "postgres.log",

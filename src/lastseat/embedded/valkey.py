@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lastseat.embedded import ports
 from lastseat.embedded.binaries import valkey_program
-from lastseat.embedded.folder import make_own, password, write_private
+from lastseat.embedded.folder import is_finished, make_own, password, sign, write_private
 from lastseat.embedded.part import Part
 from lastseat.embedded.process import Child
 
@@ -25,6 +25,7 @@ maxmemory-policy noeviction
 daemonize no
 loglevel notice
 logfile ""
+set-proc-title no
 """
 
 
@@ -44,16 +45,14 @@ class EmbeddedValkey(Part):
         return f"redis://:{self._word}@{ports.LOOPBACK}:{self.port}/0"
 
     @property
-    def _word(self) -> str:
-        return password(self.folder / "valkey.password")
-
-    @property
     def _settings_path(self) -> Path:
         return self.home / "valkey.conf"
 
     def _make_ready(self) -> None:
-        if not self.home.exists():
+        self._word = password(self._word_path)
+        if not is_finished(self.home):
             make_own(self.home, self._account)
+            sign(self.home, self._account)
 
     def _command(self, port: int) -> list[str | Path]:
         text = SETTINGS.format(host=ports.LOOPBACK, port=port, home=_quoted(self.home), word=self._word)
@@ -78,7 +77,7 @@ class EmbeddedValkey(Part):
             return False
         aside = self.home.with_name(f"valkey.broken-{time.time_ns()}")
         self.home.rename(aside)
-        make_own(self.home, self._account)
+        self._make_ready()
         self._say(f"Valkey could not read its files and starts empty; the old ones are in {aside}.")
         return True
 
