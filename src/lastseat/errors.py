@@ -3,6 +3,7 @@
 LastseatError
 ├── Refused      nothing happened; do not retry as is
 ├── Unavailable  nothing happened; retry later
+│   └── LeaseLost    another relay has taken over; stop
 ├── Uncertain    it may have happened; retry with the same key
 └── SetupError   nothing can start; the operator must change something
 """
@@ -65,6 +66,10 @@ class Unavailable(LastseatError):
     def __init__(self, message: str, *, code: Code = "UNAVAILABLE", retry_after_s: float = 1.0) -> None:
         super().__init__(message, code=code)
         self.retry_after_s = retry_after_s
+
+
+class LeaseLost(Unavailable):
+    """This relay's term is over: whatever it was about to write, its successor looks after."""
 
 
 class Uncertain(LastseatError):

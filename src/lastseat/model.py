@@ -229,6 +229,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     """A row that HubSpot acknowledged; links and counts bring no record. `uncertain`: sent more than once."""
 
     outbox_id: int
+    kind: OutboxKind
     record: Record | None = None
     uncertain: bool = False
 

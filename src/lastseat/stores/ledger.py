@@ -1,0 +1,289 @@
+"""The SQL functions as typed calls, over any transport; decides nothing, and resends only what is safe to resend."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from lastseat.errors import Uncertain
+from lastseat.model import (
+    Announcement,
+    Backlog,
+    Booking,
+    CancelAnswer,
+    CancelOutcome,
+    CancelRequest,
+    Claim,
+    ClaimAnswer,
+    ClaimId,
+    ClaimOutcome,
+    ClaimRequest,
+    ContactId,
+    Exam,
+    ExamId,
+    Gate,
+    Lease,
+    OutboxKind,
+    OutboxRow,
+    Page,
+    Record,
+    Settlement,
+)
+from lastseat.ports import Database
+from lastseat.stores.hubspot_codec import Codec, Facts
+
+_RESENDS = 3  # Limit: a call is resent this often before its caller hears that its outcome is unknown.
+_RESEND_PAUSE_S = 0.05
+
+T = TypeVar("T")
+
+
+class _Answer(msgspec.Struct):
+    outcome: ClaimOutcome | str
+    exam_id: ExamId | None = None
+    claim: Claim | None = None
+    detail: str | None = None
+
+
+class _Answers(msgspec.Struct):
+    answers: list[_Answer]
+    gates: list[Gate]
+
+
+class _CancelAnswer(msgspec.Struct):
+    outcome: CancelOutcome
+    exam_id: ExamId | None = None
+    booking: Booking | None = None
+    claim_id: ClaimId | None = None
+    outbox_id: int | None = None
+
+
+class _CancelAnswers(msgspec.Struct):
+    answers: list[_CancelAnswer]
+    gates: list[Gate]
+    contacts: list[ContactId]
+
+
+class _Gates(msgspec.Struct):
+    gates: list[Gate]
+
+
+class _Claims(msgspec.Struct):
+    claims: list[Claim | None]
+
+
+class _Leased(msgspec.Struct):
+    lease: Lease | None
+
+
+class _Rows(msgspec.Struct):
+    rows: list[OutboxRow]
+
+
+class _News(msgspec.Struct):
+    news: Announcement
+    outbox_ids: list[int]
+
+
+class _Exams(msgspec.Struct):
+    exams: list[Exam]
+
+
+class _Exam(msgspec.Struct):
+    exam: Exam | None
+
+
+class _Bookings(msgspec.Struct):
+    bookings: list[Booking]
+    total: int = 0
+
+
+class _Booking(msgspec.Struct):
+    booking: Booking | None
+
+
+class Ledger:
+    """Ports SeatLedger, RelayLedger and Mirror: one round trip a call.
+
+    Every function is safe to repeat (ids are minted before the first call, rows carry their state), so a call
+    whose reply was lost is resent unchanged; after `_RESENDS` losses the caller gets Uncertain.
+    """
+
+    def __init__(self, database: Database, codec: Codec, *, timezone: str, verify_after_s: float) -> None:
+        self._database = database
+        self._codec = codec
+        self._zone = ZoneInfo(timezone)
+        self._verify_after_s = verify_after_s
+
+    # Seats.
+
+    async def claim(self, claims: Sequence[ClaimRequest]) -> list[ClaimAnswer]:
+        """Give seats; see ports.SeatLedger."""
+        asked = await self._call("claim", {"claims": claims}, _Answers)
+        answers = _claim_answers(asked)
+        for n, answer in enumerate(asked.answers):
+            if answer.outcome == "conflict":
+                # Race: another exam's transaction took the same key meanwhile; alone and later, the key is found.
+                alone = await self._call("claim", {"claims": [claims[n]]}, _Answers)
+                answers[n] = _claim_answers(alone)[0]
+        return answers
+
+    async def lookup(self, claims: Sequence[ClaimRequest]) -> list[ClaimAnswer]:
+        """Say what `claim` would answer, without giving a seat."""
+        return _claim_answers(await self._call("lookup", {"claims": claims}, _Answers))
+
+    async def cancel(self, cancels: Sequence[CancelRequest]) -> tuple[list[CancelAnswer], Announcement]:
+        """Take cancel wishes; the news holds what was free at once."""
+        asked = await self._call("cancel", {"cancels": cancels}, _CancelAnswers)
+        gates = {gate.exam_id: gate for gate in asked.gates}
+        answers = [
+            CancelAnswer(
+                outcome=a.outcome,
+                booking=a.booking,
+                claim_id=a.claim_id,
+                outbox_id=a.outbox_id,
+                gate=gates.get(a.exam_id) if a.exam_id else None,
+            )
+            for a in asked.answers
+        ]
+        return answers, Announcement(gates=asked.gates, contacts=asked.contacts)
+
+    async def outcomes(self, claim_ids: Sequence[ClaimId]) -> list[Claim | None]:
+        """The present state of each claim."""
+        return (await self._call("outcomes", {"claim_ids": claim_ids}, _Claims)).claims
+
+    async def gates(self, exam_ids: Collection[ExamId] | None = None) -> list[Gate]:
+        """Gates of these exams (unknown ones are left out), or of all that lie ahead."""
+        wanted = None if exam_ids is None else list(exam_ids)
+        return (await self._call("gates", {"exam_ids": wanted}, _Gates)).gates
+
+    # The relay.
+
+    async def take_lease(self, holder: str, lease_s: float) -> Lease | None:
+        """Become or stay the relay; None while another one is."""
+        return (await self._call("take_lease", {"holder": holder, "lease_s": lease_s}, _Leased)).lease
+
+    async def release_lease(self, holder: str, term: int) -> None:
+        """Let a successor start at once."""
+        await self._call("release_lease", {"holder": holder, "term": term}, dict[str, object])
+
+    async def backlog(self, term: int) -> Backlog:
+        """What waits."""
+        return await self._call("backlog", {"term": term}, Backlog)
+
+    async def send(self, term: int, kind: OutboxKind, limit: int) -> list[OutboxRow]:
+        """Mark due rows as sent, in a committed transaction, and return them.
+
+        A resend after a lost reply returns the rows that the first one did not get: those it marked are found
+        by the next term, so the loss is said (Uncertain) instead of being hidden.
+        """
+        return (await self._call("send", {"term": term, "kind": kind, "limit": limit}, _Rows, resends=0)).rows
+
+    async def settle(self, term: int, settlement: Settlement) -> tuple[Announcement, list[int]]:
+        """Mirror what HubSpot wrote and end, retry or set aside the rows, in one transaction."""
+        written = [
+            {
+                "outbox_id": w.outbox_id,
+                "uncertain": w.uncertain,
+                "facts": None if w.record is None else self._facts(w.record, w.kind),
+            }
+            for w in settlement.written
+        ]
+        args = {
+            "term": term,
+            "verify_after_s": self._verify_after_s,
+            "written": written,
+            "aside": settlement.aside,
+            "retry": settlement.retry,
+        }
+        answer = await self._call("settle", args, _News)
+        return answer.news, answer.outbox_ids
+
+    async def unannounced(self, term: int) -> tuple[Announcement, list[int]]:
+        """News that a relay before us mirrored and may not have told."""
+        answer = await self._call("unannounced", {"term": term}, _News)
+        return answer.news, answer.outbox_ids
+
+    async def announced(self, term: int, outbox_ids: Sequence[int]) -> None:
+        """Everybody was told of these rows."""
+        await self._call("announced", {"term": term, "outbox_ids": outbox_ids}, dict[str, object])
+
+    async def to_verify(self, term: int, limit: int) -> list[OutboxRow]:
+        """Rows whose uncertain send is old enough to look at again."""
+        return (await self._call("to_verify", {"term": term, "limit": limit}, _Rows)).rows
+
+    async def verified(self, term: int, found: Sequence[tuple[int, Record | None]]) -> Announcement:
+        """Take what HubSpot holds for them; what should hold no seat is queued to be cancelled there."""
+        rows = [{"outbox_id": i, "facts": None if r is None else self._codec.booking_facts(r)} for i, r in found]
+        return (await self._call("verified", {"term": term, "found": rows}, _News)).news
+
+    # The mirror.
+
+    async def mirror(
+        self,
+        *,
+        exams: Sequence[Record] = (),
+        contacts: Sequence[Record] = (),
+        bookings: Sequence[Record] = (),
+        actor: str = "hubspot",
+    ) -> Announcement:
+        """Take HubSpot's records, whoever read them; rows only move forward in time."""
+        args = {
+            "actor": actor,
+            "exams": [self._codec.exam_facts(r) for r in exams],
+            "contacts": [self._codec.contact_facts(r) for r in contacts],
+            "bookings": [self._codec.booking_facts(r) for r in bookings],
+        }
+        return await self._call("mirror", args, Announcement)
+
+    async def exams(self) -> list[Exam]:
+        """Active and scheduled exams from today on, in the school's time zone, by date and start."""
+        today = datetime.now(self._zone).date()
+        return (await self._call("exams", {"today": today}, _Exams)).exams
+
+    async def exam(self, exam_id: ExamId) -> Exam | None:
+        """One exam, past or inactive too."""
+        return (await self._call("exam", {"exam_id": exam_id}, _Exam)).exam
+
+    async def bookings(self, contact_id: ContactId) -> list[Booking]:
+        """One student's bookings, open claims and refusals of the last 30 days, newest exam first."""
+        return (await self._call("bookings", {"contact_id": contact_id}, _Bookings)).bookings
+
+    async def all_bookings(self, *, offset: int, limit: int) -> Page:
+        """Everybody's, for staff."""
+        page = await self._call("all_bookings", {"offset": offset, "limit": limit}, _Bookings)
+        return Page(bookings=page.bookings, total=page.total)
+
+    async def booking(self, reference: str) -> Booking | None:
+        """By our booking id or by HubSpot's record id."""
+        return (await self._call("booking", {"reference": reference}, _Booking)).booking
+
+    def _facts(self, record: Record, kind: OutboxKind) -> Facts:
+        return self._codec.exam_facts(record) if kind == "count" else self._codec.booking_facts(record)
+
+    async def _call(self, function: str, args: object, answer: type[T], *, resends: int = _RESENDS) -> T:
+        body = msgspec.json.encode(args)
+        for attempt in range(resends + 1):
+            try:
+                return msgspec.json.decode(await self._database.call(function, body), type=answer)
+            except Uncertain:
+                if attempt == resends:
+                    raise
+                await asyncio.sleep(_RESEND_PAUSE_S * (attempt + 1))
+        raise AssertionError  # the loop returns or raises
+
+
+def _claim_answers(asked: _Answers) -> list[ClaimAnswer]:
+    gates = {gate.exam_id: gate for gate in asked.gates}
+    return [
+        ClaimAnswer(
+            outcome=a.outcome,  # pyright: ignore[reportArgumentType]  # "conflict" is replaced before it leaves
+            claim=a.claim,
+            gate=gates.get(a.exam_id) if a.exam_id else None,
+            detail=a.detail,
+        )
+        for a in asked.answers
+    ]
