@@ -1,0 +1,1 @@
+"""Small parts on their own, without any store."""
