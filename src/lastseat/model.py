@@ -217,12 +217,16 @@ class RowResult(msgspec.Struct, frozen=True, kw_only=True):
     `written`: HubSpot acknowledged it, `record` is what it said. `refused`: this row alone, `reason` in
     HubSpot's words. `unknown`: it may have been written; `missing`: read back and not there.
     `not_sent`: nothing was sent, and nothing can arrive late. `portal`: refused as all its neighbours were.
+    `uncertain`: some send of it was never answered and may still land. `together`: only the batch as a whole
+    was refused, a smaller one may pass.
     """
 
     key: str
     outcome: Literal["written", "refused", "unknown", "missing", "not_sent", "portal"]
     record: Record | None = None
     reason: str | None = None
+    uncertain: bool = False
+    together: bool = False
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):

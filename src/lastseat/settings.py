@@ -58,6 +58,14 @@ class Settings(BaseSettings):
     hubspot_contact_type: str = "0-1"
     hubspot_booking_key: str = "booking_id"
     hubspot_timeout_s: Seconds = 4.0
+    hubspot_connect_timeout_s: Seconds = 2.0
+    hubspot_search_limit: Count = 4
+    hubspot_search_window_s: Seconds = 1.0
+    hubspot_daily_pause_s: Seconds = 900.0
+    hubspot_busy_pause_s: Seconds = 2.0
+    hubspot_move_pause_s: Seconds = 60.0
+    hubspot_extra_wait_s: Seconds = 1.0
+    hubspot_accepted_s: Seconds = 60.0
 
     # The server.
     host: str = "127.0.0.1"
@@ -78,8 +86,10 @@ class Settings(BaseSettings):
     relay_window_max_s: Seconds = 0.1
     relay_poll_s: Seconds = 0.5
     relay_poll_alone_s: Seconds = 0.05
+    link_quiet_s: Seconds = 0.25
     lease_s: Seconds = 8.0
     lease_margin_s: Seconds = 0.5
+    lease_offer_s: Seconds = 1.0
     verify_after_s: Seconds = 60.0
     backoff_first_s: Seconds = 0.5
     backoff_most_s: Seconds = 30.0
