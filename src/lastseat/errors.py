@@ -22,6 +22,7 @@ Code = Literal[
     "ALREADY_BOOKED",
     "EXAM_CLOSED",
     "KEY_REUSED",
+    "REFUSED_BY_HUBSPOT",
     "CAPACITY_BELOW_SOLD",
     "HAS_BOOKINGS",
     "TOO_LARGE",
