@@ -11,6 +11,7 @@ from lastseat.embedded.account import Account, first_barrier
 from lastseat.errors import SetupError
 
 CACHE = Path("/var/cache/lastseat")
+NOT_NEEDED = shutil.ignore_patterns("include", "*.a")  # for building against it; half of the files
 POSTGRES_FOLDERS = {16: "pginstall", 18: "pginstall18"}
 
 
@@ -66,7 +67,7 @@ def _reachable_copy(parts: list[Path], origin: Path, target: Path) -> Path:
             draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=target.parent))
             for part in parts:
                 if part.is_dir():
-                    shutil.copytree(part, draft / part.relative_to(origin), symlinks=True)
+                    shutil.copytree(part, draft / part.relative_to(origin), symlinks=True, ignore=NOT_NEEDED)
             draft.chmod(0o755)
             _publish(draft, target)
     except OSError as problem:

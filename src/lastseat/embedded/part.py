@@ -242,7 +242,7 @@ def _serves_in(process: Path, folder: Path) -> bool:
 
 def started_for(folder: Path) -> list[int]:
     """Where there is no /proc: servers whose command line names the folder."""
-    listing = subprocess.run(["/bin/ps", "-axo", "pid=,args="], capture_output=True, text=True, check=False)
+    listing = subprocess.run(["/bin/ps", "-axwwo", "pid=,args="], capture_output=True, text=True, check=False)
     rows = [line.strip().partition(" ") for line in listing.stdout.splitlines()]
     return [int(pid) for pid, _, args in rows if str(folder) in args and _is_server(args)]
 

@@ -11,7 +11,7 @@ from lastseat.embedded.folder import is_finished, make_own, password, sign, writ
 from lastseat.embedded.part import Part
 from lastseat.embedded.process import Child
 
-ASK_S = 1.0
+ASK_S = 0.2  # Limit: a stranger on the port may accept and never answer; then we look again whether ours lives
 BROKEN = ("Bad file format reading the append only file", "Fatal error loading the DB", "Wrong signature")
 SETTINGS = """
 bind {host}
