@@ -121,8 +121,12 @@ async def test_concurrent_calls_never_oversell_nor_book_one_student_twice(ledger
     await ledger.mirror(exams=[exam_record("506", capacity=20)])
     groups = [[wish(str(n % 40), "506") for n in range(k, k + 10)] for k in range(0, 80, 10)]
     answers = await asyncio.gather(*(ledger.claim(group) for group in groups))
-    won = [w.contact_id for g, a in zip(groups, answers, strict=True) for w, x in zip(g, a, strict=True)
-           if x.outcome == "won"]
+    won = [
+        w.contact_id
+        for g, a in zip(groups, answers, strict=True)
+        for w, x in zip(g, a, strict=True)
+        if x.outcome == "won"
+    ]
     assert len(won) == len(set(won)) == 20
 
 

@@ -8,13 +8,13 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Protocol
 
 from lastseat.errors import LastseatError, LeaseLost, Uncertain
-from lastseat.model import Announcement, Backlog, Lease, OutboxKind, OutboxRow, Settlement
+from lastseat.model import Announcement, Backlog, Lease, OutboxKind, OutboxRow, Record, RowResult, Settlement
 from lastseat.ports import Bulletin, RateBudget, RelayLedger, Slot
 from lastseat.settings import Settings
-from lastseat.writes.delivery import Delivery
 from lastseat.writes.settling import Settling
 
 log = logging.getLogger(__name__)
@@ -35,11 +35,21 @@ _BOOKINGS: tuple[OutboxKind, ...] = ("create", "cancel")
 _LINKS: tuple[OutboxKind, ...] = ("link_contact", "link_exam", "count")
 
 
+class Deliverer(Protocol):
+    """What the relay needs of `writes.delivery`: batches brought to HubSpot, and a look at what it holds."""
+
+    async def deliver(
+        self, kind: OutboxKind, slot: Slot, rows: Sequence[OutboxRow], may_start: Callable[[], bool]
+    ) -> list[RowResult]: ...
+
+    async def look(self, slot: Slot, rows: Sequence[OutboxRow]) -> dict[str, Record]: ...
+
+
 class Relay:
     """Offers itself for the lease, and while it holds it, empties the outbox within the rate budget."""
 
     def __init__(
-        self, *, ledger: RelayLedger, delivery: Delivery, budget: RateBudget, bulletin: Bulletin, settings: Settings
+        self, *, ledger: RelayLedger, delivery: Deliverer, budget: RateBudget, bulletin: Bulletin, settings: Settings
     ) -> None:
         self._ledger = ledger
         self._delivery = delivery
@@ -259,7 +269,7 @@ class Relay:
     async def _verify(self, term: int, slot: Slot, rows: list[OutboxRow]) -> None:
         """A stuck call may have landed after its read-back: read again, and let the ledger compare."""
         try:
-            found = {record_key: record for record_key, record in await self._delivery.look(slot, rows)}
+            found = await self._delivery.look(slot, rows)
             news = await self._ledger.verified(term, [(row.outbox_id, found.get(row.key)) for row in rows])
             await self._announce(term, news, [])
         except LastseatError as error:

@@ -50,3 +50,13 @@ create or replace function lastseat_api.booking(args jsonb) returns jsonb
          where s.booking_key = args ->> 'reference' or s.hubspot_id = args ->> 'reference'
          order by s.hubspot_id = args ->> 'reference' desc nulls last, s.created_at desc limit 1))
 $$;
+
+-- A few contacts by name, for the demo's sign-in list.
+create or replace function lastseat_api.sample_contacts(args jsonb) returns jsonb
+    language sql stable security definer set search_path = hubspot_sync, pg_temp as $$
+    select jsonb_build_object('contacts', coalesce(jsonb_agg(jsonb_build_object(
+               'contact_id', c.hubspot_id, 'student_id', c.student_id,
+               'name', concat_ws(' ', c.firstname, c.lastname)) order by c.student_id), '[]'))
+      from (select * from hubspot_contacts where archived_at is null order by student_id
+             limit (args ->> 'limit')::integer) c
+$$;
