@@ -140,9 +140,8 @@ async def test_without_the_lock_before_the_checks_the_last_seat_is_sold_twice(le
     await connection.execute(source.replace(lock, "").replace("), first_of_key", ", pg_sleep(0.05)), first_of_key"))
     await connection.close()
     await ledger.mirror(exams=[exam_record("507", capacity=1)])
-    with pytest.raises(AssertionError):
-        answers = await asyncio.gather(*(ledger.claim([wish(str(n), "507")]) for n in range(6)))
-        assert sum(a[0].outcome == "won" for a in answers) == 1
+    answers = await asyncio.gather(*(ledger.claim([wish(str(n), "507")]) for n in range(6)))
+    assert sum(a[0].outcome == "won" for a in answers) > 1
 
 
 async def test_a_gate_version_grows_with_every_seat(ledger):
