@@ -1,0 +1,54 @@
+"""Puts the web room together over the services that it is given; starts nothing itself and reads no environment."""
+
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.routing import Route
+
+from lastseat.web import answers, auth, openapi, operator, pages, problems, session, student
+from lastseat.web.access import AccessLog
+from lastseat.web.answers import SharedBodies
+from lastseat.web.edge import Edge
+from lastseat.web.metrics import Metrics
+from lastseat.web.services import Services
+
+
+class Site(FastAPI):
+    """FastAPI, with our own OpenAPI document in place of the generated one."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Every endpoint, also those that FastAPI does not see."""
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.document(demo=self.state.services.settings.demo)
+        return self.openapi_schema
+
+
+def create_app(services: Services) -> FastAPI:
+    """The ASGI application; raise SetupError when tokens could not be verified."""
+    demo = services.settings.demo
+    tokens, access, metrics = auth.tokens_for(services.settings), AccessLog(), Metrics()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        async with services.lifespan(), access.running():
+            yield
+
+    app = Site(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=lifespan)
+    app.state.services, app.state.tokens, app.state.metrics = services, tokens, metrics
+    app.state.shared = SharedBodies()
+    student.install(app)
+    session.install(app, demo=demo)
+    operator.install(app)
+    pages.install(app, demo=demo)
+    app.add_route("/openapi.json", _document, methods=["GET"])
+    problems.install(app)
+    paths: dict[object, str] = {route.endpoint: route.path for route in app.routes if isinstance(route, Route)}
+    app.add_middleware(Edge, metrics=metrics, access=access, paths=paths)
+    return app
+
+
+async def _document(request: Request) -> Response:
+    app: FastAPI = request.app
+    return answers.encoded(app.openapi())

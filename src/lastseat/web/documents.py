@@ -1,0 +1,155 @@
+"""The answers of the HTTP contract as types, for OpenAPI and for the tests; builds no answer itself."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from lastseat.model import Booking, Exam
+from lastseat.web.services import SampleStudent
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What every good answer begins with."""
+
+    success: Literal[True]
+
+
+class ListedExam(Exam, frozen=True, kw_only=True):
+    """An exam with its live seat count; `limited` is nearly full."""
+
+    remaining: int
+    status: Literal["available", "limited", "full"]
+
+
+class Exams(Answer, frozen=True, kw_only=True):
+    """Every session that students may see. `stale`: the database is away, this is what it said last."""
+
+    exams: list[ListedExam]
+    stale: bool = False
+
+
+class Capacity(Answer, frozen=True, kw_only=True):
+    """The seats of one exam."""
+
+    capacity: int
+    total_bookings: int
+    remaining: int
+    is_full: bool
+
+
+class Pagination(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a page stands among all."""
+
+    page: int
+    limit: int
+    total: int
+
+
+class Bookings(Answer, frozen=True, kw_only=True):
+    """A page of bookings. `is_active` is Pending for a seat that HubSpot has not confirmed yet."""
+
+    bookings: list[Booking]
+    pagination: Pagination
+
+
+class OneBooking(Answer, frozen=True, kw_only=True):
+    """One booking."""
+
+    booking: Booking
+
+
+class PendingBooking(Answer, frozen=True, kw_only=True):
+    """The seat is held; ask `statusUrl` until `is_active` is no longer Pending."""
+
+    status: Literal["pending"]
+    message: str
+    booking: Booking
+    statusUrl: str  # noqa: N815  # the name in the contract
+
+
+class CancelledBooking(Answer, frozen=True, kw_only=True):
+    """A repeated key whose booking was cancelled since."""
+
+    status: Literal["cancelled"]
+    booking: Booking
+
+
+class CancelResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one booking; `error` and `code` only when `success` is false."""
+
+    bookingId: str  # noqa: N815  # the name in the contract
+    success: bool
+    status: Literal["cancelled", "pending", "already_cancelled", "not_found", "closed"]
+    booking: Booking | None = None
+    error: str | None = None
+    code: str | None = None
+
+
+class CancelSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """How many results of each status."""
+
+    total: int
+    cancelled: int
+    pending: int
+    already_cancelled: int
+    not_found: int
+    closed: int
+
+
+class CancelResults(Answer, frozen=True, kw_only=True):
+    """One result per booking, in the order asked, doubles once."""
+
+    results: list[CancelResult]
+    summary: CancelSummary
+
+
+class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
+    """Who the session cookie names; `expires_at` in seconds since 1970."""
+
+    contact_id: str | None
+    permissions: list[str]
+    expires_at: int
+
+
+class SessionState(Answer, frozen=True, kw_only=True):
+    """`session` is null for nobody."""
+
+    session: SignedIn | None
+    demo: bool
+
+
+class Samples(Answer, frozen=True, kw_only=True):
+    """The demo's made-up students."""
+
+    students: list[SampleStudent]
+
+
+class Health(Answer, frozen=True, kw_only=True):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One part that this service needs, and what to do when it is away."""
+
+    ok: bool
+    detail: str
+    needed: bool = True
+
+
+class Ready(Answer, frozen=True, kw_only=True):
+    """Every needed part is well."""
+
+    status: Literal["ready"]
+    parts: dict[str, Part]
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Every error: a sentence for people, a code for programs, the field at fault and numbers when there are any."""
+
+    success: Literal[False]
+    error: str
+    code: str
+    field: str | None = None
+    details: dict[str, Any] | None = None

@@ -1,0 +1,112 @@
+"""The outermost layer: a request's id, size limit, headers, its line in log and metrics; decides nothing else."""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Mapping
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lastseat.web.access import AccessLog
+from lastseat.web.fields import BODY_MOST
+from lastseat.web.metrics import METHODS, Metrics
+from lastseat.web.problems import INTERNAL_TEXT, problem
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_CLIENT_GONE = 499
+
+SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    # "no-referrer" would also hide the Origin that tells our own pages from others' in some requests.
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+log = logging.getLogger("lastseat.web")
+
+
+class Edge:
+    """ASGI middleware. `paths`: each endpoint's route, for log and metrics; ids never get there."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, access: AccessLog, paths: Mapping[object, str]) -> None:
+        self._app = app
+        self._paths = paths
+        self._metrics = metrics
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        outgoing = _Outgoing(send, request_id)
+        try:
+            await self._answer(scope, receive, outgoing, request_id)
+        finally:
+            self._note(scope, request_id, outgoing.status or _CLIENT_GONE, time.perf_counter() - started)
+
+    async def _answer(self, scope: Scope, receive: Receive, outgoing: "_Outgoing", request_id: str) -> None:
+        incoming = receive if scope["method"] in ("GET", "HEAD") else _Incoming(receive)
+        try:
+            await self._app(scope, incoming, outgoing)
+        except Exception:
+            log.exception("unexpected error (request %s)", request_id)
+            if outgoing.status:
+                raise  # half an answer is out: only a broken connection can tell the client
+            details = {"request_id": request_id}
+            await problem("INTERNAL", INTERNAL_TEXT, details=details)(scope, receive, outgoing)
+
+    def _note(self, scope: Scope, request_id: str, status: int, took_s: float) -> None:
+        route = self._paths.get(scope.get("endpoint"), "unmatched")
+        method: str = scope["method"] if scope["method"] in METHODS else "OTHER"
+        self._metrics.observe(route, method, status, took_s)
+        self._access.note(request_id=request_id, method=method, route=route, status=status, took_s=took_s)
+
+
+class _Incoming:
+    """Counts a body's bytes as they come in: a length that was promised is not a length that was kept."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._seen = 0
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._seen += len(message.get("body", b""))
+        if self._seen > BODY_MOST:
+            raise HTTPException(413)
+        return message
+
+
+class _Outgoing:
+    """Adds our headers to the answer and remembers its status."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id.encode()
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [*message["headers"], *SECURITY_HEADERS, (b"x-request-id", self._request_id)]
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return value.decode()
+    return secrets.token_hex(8)

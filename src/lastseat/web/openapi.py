@@ -1,0 +1,209 @@
+"""The OpenAPI document, one entry per endpoint, from the models that check the traffic; routes nothing."""
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import msgspec
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from lastseat import __version__
+from lastseat.web import contract as asks
+from lastseat.web import documents as says
+from lastseat.web.auth import COOKIE
+from lastseat.web.problems import STATUS, ProblemCode
+
+_REF = "#/components/schemas/{name}"
+_JSON = "application/json"
+
+Answers = dict[int, tuple[str, type[msgspec.Struct] | None]]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One endpoint as documented. `problems` are its codes beyond INTERNAL; `signed_in`: needs a token."""
+
+    summary: str
+    answers: Answers
+    problems: tuple[ProblemCode, ...] = ()
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    path: tuple[str, ...] = ()
+    signed_in: bool = False
+    headers: tuple[str, ...] = field(default=())
+
+
+_NEEDS_TOKEN: tuple[ProblemCode, ...] = ("UNAUTHENTICATED", "FORBIDDEN")
+_NEEDS_BODY: tuple[ProblemCode, ...] = ("INVALID", "TOO_LARGE")
+_NEEDS_STORE: tuple[ProblemCode, ...] = ("UNAVAILABLE",)
+
+STUDENT: dict[tuple[str, str], Operation] = {
+    ("GET", "/api/mock-exams/available"): Operation(
+        "Sessions with their seats left",
+        {200: ("The sessions", says.Exams), 304: ("The same as the ETag sent", None)},
+        ("INVALID", *_NEEDS_STORE),
+        query=asks.ExamQuery,
+    ),
+    ("GET", "/api/mock-exams/{exam_id}/capacity"): Operation(
+        "Seats of one exam",
+        {200: ("The seats", says.Capacity), 304: ("The same as the ETag sent", None)},
+        ("EXAM_NOT_FOUND", *_NEEDS_STORE),
+        path=("exam_id",),
+    ),
+    ("GET", "/api/bookings/list"): Operation(
+        "Own bookings; for staff anybody's",
+        {200: ("A page of bookings", says.Bookings)},
+        (*_NEEDS_TOKEN, "INVALID", *_NEEDS_STORE),
+        query=asks.ListQuery,
+        signed_in=True,
+    ),
+    ("GET", "/api/bookings/{booking_id}"): Operation(
+        "One booking, by our id or HubSpot's",
+        {200: ("The booking", says.OneBooking)},
+        (*_NEEDS_TOKEN, "BOOKING_NOT_FOUND", *_NEEDS_STORE),
+        path=("booking_id",),
+        signed_in=True,
+    ),
+    ("POST", "/api/bookings/create"): Operation(
+        "Book one seat",
+        {
+            200: ("A repeated key whose booking was cancelled since", says.CancelledBooking),
+            201: ("Booked: HubSpot has it", says.OneBooking),
+            202: ("The seat is held, HubSpot has not confirmed yet", says.PendingBooking),
+        },
+        (
+            *_NEEDS_TOKEN,
+            *_NEEDS_BODY,
+            "EXAM_NOT_FOUND",
+            "SESSION_FULL",
+            "ALREADY_BOOKED",
+            "EXAM_CLOSED",
+            "REFUSED_BY_HUBSPOT",
+            "KEY_REUSED",
+            "UNCERTAIN",
+            *_NEEDS_STORE,
+        ),
+        body=asks.CreateBody,
+        signed_in=True,
+        headers=("Idempotency-Key",),
+    ),
+    ("POST", "/api/bookings/batch-cancel"): Operation(
+        "Cancel up to 100 bookings",
+        {200: ("One result per booking", says.CancelResults)},
+        (*_NEEDS_TOKEN, *_NEEDS_BODY, "UNCERTAIN", *_NEEDS_STORE),
+        body=asks.CancelBody,
+        signed_in=True,
+    ),
+}
+
+SESSION: dict[tuple[str, str], Operation] = {
+    ("GET", "/api/session"): Operation("Who is signed in", {200: ("The session, or null", says.SessionState)}),
+    ("POST", "/api/session"): Operation(
+        "Keep a token as the session cookie; same origin only",
+        {200: ("Signed in; the cookie is set", says.SessionState)},
+        (*_NEEDS_TOKEN, *_NEEDS_BODY),
+        body=asks.SessionBody,
+    ),
+    ("DELETE", "/api/session"): Operation(
+        "Sign out; same origin only", {200: ("Signed out", says.SessionState)}, ("FORBIDDEN",)
+    ),
+}
+
+DEMO: dict[tuple[str, str], Operation] = {
+    ("GET", "/api/demo/students"): Operation(
+        "Sample students; demo mode only", {200: ("The students", says.Samples)}, _NEEDS_STORE
+    ),
+    ("POST", "/api/demo/session"): Operation(
+        "Sign in as a sample student; demo mode only, same origin only",
+        {200: ("Signed in; the cookie is set", says.SessionState)},
+        ("FORBIDDEN", *_NEEDS_BODY, *_NEEDS_STORE),
+        body=asks.SampleBody,
+    ),
+}
+
+OPERATOR: dict[tuple[str, str], Operation] = {
+    ("GET", "/api/health"): Operation("The process answers", {200: ("Alive", says.Health)}),
+    ("GET", "/api/ready"): Operation("Every needed part is well", {200: ("Ready", says.Ready)}, ("UNAVAILABLE",)),
+    ("GET", "/metrics"): Operation("Counters of this process", {200: ("Prometheus text", None)}),
+}
+
+
+def operations(*, demo: bool) -> dict[tuple[str, str], Operation]:
+    """Every documented endpoint."""
+    return {**STUDENT, **SESSION, **OPERATOR, **(DEMO if demo else {})}
+
+
+def document(*, demo: bool) -> dict[str, Any]:
+    """The whole document, OpenAPI 3.1."""
+    listed = operations(demo=demo)
+    paths: dict[str, dict[str, Any]] = {}
+    for (method, path), operation in listed.items():
+        paths.setdefault(path, {})[method.lower()] = _entry(method, path, operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Lastseat", "version": __version__, "description": _DESCRIPTION},
+        "paths": paths,
+        "components": {"schemas": _schemas(listed), "securitySchemes": _SECURITY},
+    }
+
+
+_DESCRIPTION = "Books seats in mock exams. Every error has the shape of Problem; its codes are named per answer."
+_SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A Supabase Auth token"},
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "Set by POST /api/session"},
+}
+
+
+def _entry(method: str, path: str, operation: Operation) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "summary": operation.summary,
+        "operationId": f"{method.lower()}{path.replace('/', '_').replace('{', '').replace('}', '')}",
+        "parameters": _parameters(operation),
+        "responses": {**_good(operation), **_bad(operation)},
+    }
+    if operation.body is not None:
+        schema = {"$ref": _REF.format(name=operation.body.__name__)}
+        entry["requestBody"] = {"required": True, "content": {_JSON: {"schema": schema}}}
+    if operation.signed_in:
+        entry["security"] = [{"bearer": []}, {"session": []}]
+    return entry
+
+
+def _good(operation: Operation) -> dict[str, Any]:
+    good: dict[str, Any] = {}
+    for status, (description, shape) in operation.answers.items():
+        good[str(status)] = {"description": description}
+        if shape is not None:
+            good[str(status)]["content"] = {_JSON: {"schema": {"$ref": _REF.format(name=shape.__name__)}}}
+    return good
+
+
+def _bad(operation: Operation) -> dict[str, Any]:
+    """Problem codes by their status."""
+    codes: dict[int, list[str]] = {}
+    for code in (*operation.problems, "INTERNAL"):
+        codes.setdefault(STATUS[code], []).append(code)
+    content = {_JSON: {"schema": {"$ref": _REF.format(name="Problem")}}}
+    return {str(status): {"description": ", ".join(names), "content": content} for status, names in codes.items()}
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    text = {"type": "string"}
+    inside = [{"name": name, "in": "path", "required": True, "schema": text} for name in operation.path]
+    sent = [
+        {"name": name, "in": "header", "required": False, "schema": {**text, "minLength": 1, "maxLength": 255}}
+        for name in operation.headers
+    ]
+    if operation.query is None:
+        return [*inside, *sent]
+    asked = cast("dict[str, Any]", operation.query.model_json_schema()["properties"])
+    return [*inside, *sent, *({"name": name, "in": "query", "schema": schema} for name, schema in asked.items())]
+
+
+def _schemas(listed: dict[tuple[str, str], Operation]) -> dict[str, Any]:
+    bodies = [(operation.body, "validation") for operation in listed.values() if operation.body is not None]
+    shapes = [shape for operation in listed.values() for _, shape in operation.answers.values() if shape is not None]
+    _, asked = models_json_schema(cast("Any", bodies), ref_template="#/components/schemas/{model}")
+    _, said = msgspec.json.schema_components([*shapes, says.Problem], ref_template=_REF)
+    said["Problem"]["properties"]["code"] = {"enum": sorted(STATUS)}
+    return {**asked.get("$defs", {}), **said}

@@ -1,0 +1,81 @@
+"""What the web room needs of the rooms behind it, as protocols; builds nothing and opens nothing."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+import msgspec
+
+from lastseat.model import CancelAnswer, CancelRequest, Claim, ClaimRequest, ContactId, ExamId
+from lastseat.settings import Settings
+
+
+class ExamBodies(Protocol):
+    """Complete JSON answers about exams, shared by all who ask at the same moment."""
+
+    async def available(
+        self,
+        *,
+        mock_type: str | None = None,
+        location: str | None = None,
+        date_from: date | None = None,
+        date_to: date | None = None,
+    ) -> bytes: ...
+
+    async def capacity(self, exam_id: ExamId) -> bytes:
+        """Raise Refused EXAM_NOT_FOUND for an exam that nobody knows."""
+        ...
+
+
+class BookingBodies(Protocol):
+    """Complete JSON answers about bookings."""
+
+    async def list_for(self, contact_id: ContactId, *, filter: str, page: int, limit: int) -> bytes: ...  # noqa: A002  # the name of the query parameter
+    async def list_all(self, *, filter: str, page: int, limit: int) -> bytes: ...  # noqa: A002  # the name of the query parameter
+    async def one(self, reference: str, *, owner: ContactId | None) -> bytes:
+        """Raise Refused BOOKING_NOT_FOUND, also for a booking that is not `owner`'s."""
+        ...
+
+
+class SeatBooker(Protocol):
+    """The one way to a seat."""
+
+    async def book(self, request: ClaimRequest) -> Claim:
+        """Return a `booked` or `open` claim; raise Refused, Unavailable or Uncertain."""
+        ...
+
+
+class SeatCanceller(Protocol):
+    """The one way to give a seat back."""
+
+    async def cancel(self, requests: Sequence[CancelRequest]) -> list[CancelAnswer]:
+        """One answer per request, in their order."""
+        ...
+
+
+class SampleStudent(msgspec.Struct, frozen=True, kw_only=True):
+    """A made-up student that a visitor of the demo may sign in as."""
+
+    contact_id: ContactId
+    name: str
+    student_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Everything the web room calls.
+
+    `ready` says of each part `{"ok": bool, "detail": str}`, with `"needed": False` for a part whose loss only
+    makes the service slower. `samples` is asked in demo mode only.
+    """
+
+    settings: Settings
+    exams: ExamBodies
+    bookings: BookingBodies
+    booker: SeatBooker
+    canceller: SeatCanceller
+    ready: Callable[[], Awaitable[dict[str, object]]]
+    lifespan: Callable[[], AbstractAsyncContextManager[None]]
+    samples: Callable[[], Awaitable[Sequence[SampleStudent]]] | None = None

@@ -1,0 +1,1 @@
+"""The web room over fakes: no socket, no store, no other room."""

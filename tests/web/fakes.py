@@ -1,0 +1,185 @@
+"""Stand-ins for the rooms behind the web room: they remember what they were asked and answer as told."""
+
+from collections.abc import Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+import msgspec
+
+from lastseat.errors import LastseatError, Refused
+from lastseat.model import Booking, CancelAnswer, CancelOutcome, CancelRequest, Claim, ClaimRequest, ContactId, ExamId
+from lastseat.settings import Settings
+from lastseat.web.auth import sign
+from lastseat.web.documents import ListedExam
+from lastseat.web.services import SampleStudent, Services
+
+SECRET = "a secret for tests, as long as HS256 wants it"
+STUDENT, OTHER = ContactId("501"), ContactId("502")
+EXAM, FULL_EXAM = ExamId("9001"), ExamId("9002")
+BOOKING, OTHERS_BOOKING = "LS-0000000000000001", "LS-0000000000000002"
+
+
+def student(contact_id: str = STUDENT, **more: Any) -> str:
+    return sign(SECRET, subject=f"user-{contact_id}", ttl_s=600, contact_id=contact_id, **more)
+
+
+def staff(*permissions: str) -> str:
+    return sign(SECRET, subject="clerk", ttl_s=600, permissions=permissions)
+
+
+@dataclass
+class FakeExams:
+    """One exam with seats; `asked` holds the filters of each call."""
+
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    error: Exception | None = None
+    body: bytes = b""
+
+    def __post_init__(self) -> None:
+        exam = ListedExam(hubspot_id=EXAM, mock_type="Clinical Skills", remaining=3, status="limited", capacity=20)
+        self.body = msgspec.json.encode({"success": True, "exams": [exam]})
+
+    async def available(self, **filters: Any) -> bytes:
+        self.asked.append(filters)
+        if self.error:
+            raise self.error
+        return self.body
+
+    async def capacity(self, exam_id: ExamId) -> bytes:
+        if self.error:
+            raise self.error
+        if exam_id != EXAM:
+            raise Refused("There is no such exam.", code="EXAM_NOT_FOUND")
+        return b'{"success":true,"capacity":20,"total_bookings":17,"remaining":3,"is_full":false}'
+
+
+@dataclass
+class FakeBookings:
+    """Two bookings of two students."""
+
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+    owners: dict[str, ContactId] = field(default_factory=lambda: {BOOKING: STUDENT, OTHERS_BOOKING: OTHER})
+
+    async def list_for(self, contact_id: ContactId, *, filter: str, page: int, limit: int) -> bytes:  # noqa: A002  # the name of the query parameter
+        self.asked.append((contact_id, filter, page, limit))
+        return self._page([ref for ref, owner in self.owners.items() if owner == contact_id], page, limit)
+
+    async def list_all(self, *, filter: str, page: int, limit: int) -> bytes:  # noqa: A002  # the name of the query parameter
+        self.asked.append(("everybody", filter, page, limit))
+        return self._page(list(self.owners), page, limit)
+
+    async def one(self, reference: str, *, owner: ContactId | None) -> bytes:
+        holder = self.owners.get(reference)
+        if holder is None or owner not in (None, holder):
+            raise Refused("There is no such booking.", code="BOOKING_NOT_FOUND")
+        return msgspec.json.encode({"success": True, "booking": {"booking_id": reference, "contact_id": holder}})
+
+    def _page(self, references: list[str], page: int, limit: int) -> bytes:
+        bookings = [{"booking_id": reference, "contact_id": self.owners[reference]} for reference in references]
+        pagination = {"page": page, "limit": limit, "total": len(bookings)}
+        return msgspec.json.encode({"success": True, "bookings": bookings, "pagination": pagination})
+
+
+@dataclass
+class FakeBooker:
+    """Books everything, unless told what to raise or which state to answer."""
+
+    asked: list[ClaimRequest] = field(default_factory=list)
+    error: Exception | None = None
+    state: Any = "booked"
+    reason: str | None = None
+
+    async def book(self, request: ClaimRequest) -> Claim:
+        self.asked.append(request)
+        if self.error:
+            raise self.error
+        if request.exam_id == FULL_EXAM:
+            raise Refused("Session is full", code="SESSION_FULL", details={"remaining": 0})
+        if request.exam_id != EXAM:
+            raise Refused("There is no such session", code="EXAM_NOT_FOUND", field="examId")
+        word = {"booked": "Active", "open": "Pending"}.get(self.state, "Cancelled")
+        return Claim(
+            claim_id=request.claim_id,
+            booking_id=request.booking_id,
+            exam_id=request.exam_id,
+            contact_id=request.contact_id,
+            state=self.state,
+            reason=self.reason,
+            booking=self._booking(request, word),
+        )
+
+    def _booking(self, request: ClaimRequest, word: str) -> Booking:
+        return Booking(
+            booking_id=request.booking_id,
+            mock_exam_id=request.exam_id,
+            contact_id=request.contact_id,
+            is_active=word,
+            exam_date=date(2031, 3, 5),
+            created_at=datetime(2031, 1, 2, 3, 4, 5, tzinfo=UTC),
+            **request.properties,
+        )
+
+
+@dataclass
+class FakeCanceller:
+    """Knows the two bookings of FakeBookings."""
+
+    asked: list[CancelRequest] = field(default_factory=list)
+    error: Exception | None = None
+    outcome: CancelOutcome = "cancelled"
+
+    async def cancel(self, requests: Sequence[CancelRequest]) -> list[CancelAnswer]:
+        self.asked.extend(requests)
+        if self.error:
+            raise self.error
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: CancelRequest) -> CancelAnswer:
+        holder = {BOOKING: STUDENT, OTHERS_BOOKING: OTHER}.get(request.reference)
+        if holder is None or request.owner not in (None, holder):
+            return CancelAnswer(outcome="not_found")
+        return CancelAnswer(outcome=self.outcome, booking=Booking(is_active="Cancelled", contact_id=holder))
+
+
+@dataclass
+class World:
+    """All fakes of one application."""
+
+    exams: FakeExams = field(default_factory=FakeExams)
+    bookings: FakeBookings = field(default_factory=FakeBookings)
+    booker: FakeBooker = field(default_factory=FakeBooker)
+    canceller: FakeCanceller = field(default_factory=FakeCanceller)
+    parts: dict[str, object] = field(default_factory=lambda: {"supabase": {"ok": True, "detail": "answers in 1 ms"}})
+    started: list[str] = field(default_factory=list)
+
+    def services(self, **settings: Any) -> Services:
+        given = {"supabase_jwt_secret": SECRET, **settings}
+        return Services(
+            settings=Settings(**given),
+            exams=self.exams,
+            bookings=self.bookings,
+            booker=self.booker,
+            canceller=self.canceller,
+            ready=self._ready,
+            lifespan=self._lifespan,
+            samples=self._samples,
+        )
+
+    def broken(self, error: LastseatError | Exception) -> "World":
+        """Every room behind raises `error`."""
+        self.exams.error = self.booker.error = self.canceller.error = error
+        return self
+
+    async def _ready(self) -> dict[str, object]:
+        return self.parts
+
+    async def _samples(self) -> Sequence[SampleStudent]:
+        return [SampleStudent(contact_id=STUDENT, name="Zoë O’Brien", student_id="TRAINEE0142")]
+
+    @asynccontextmanager
+    async def _lifespan(self):
+        self.started.append("up")
+        yield
+        self.started.append("down")
