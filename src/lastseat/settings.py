@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     # Where the stores are. Unset: the embedded ones are started.
     supabase_db_url: SecretStr | None = None
     supabase_url: str | None = None
+    supabase_rest_path: str = "/rest/v1"
     supabase_service_key: SecretStr | None = None
     supabase_jwt_secret: SecretStr | None = None
     redis_url: SecretStr | None = None

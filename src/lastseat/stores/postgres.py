@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from lastseat.errors import LastseatError, LeaseLost, Refused, Unavailable, Uncertain
+from lastseat.errors import LastseatError, Unavailable, Uncertain
+from lastseat.stores.sqlstates import meaning_of
 
 if TYPE_CHECKING:
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -88,20 +89,7 @@ class PostgresDatabase:
 def _mapped(error: Exception, where: str, *, sent: bool) -> LastseatError:
     state = getattr(error, "sqlstate", None)
     if isinstance(error, asyncpg.PostgresError) and isinstance(state, str):
-        return _of_sqlstate(error, state, where)
+        return meaning_of(state, str(error), where)
     if sent:
         return Uncertain(f"{where}: the reply was lost ({type(error).__name__})")
     return Unavailable(f"{where}: cannot be reached ({type(error).__name__}: {error})")
-
-
-def _of_sqlstate(error: asyncpg.PostgresError, state: str, where: str) -> LastseatError:
-    if state == "LS001":
-        return LeaseLost(str(error))
-    if state.startswith("08"):
-        return Uncertain(f"{where}: the connection broke ({state})")
-    if state.startswith(("22", "23")):
-        return Refused(f"the database refused the values: {str(error).splitlines()[0]}")
-    if state.startswith("40"):
-        return Uncertain(f"{where}: rolled back for a neighbour's sake ({state})")  # deadlock: resent unchanged
-    # 53: resources, 55 and 57: shutting down; the transaction was rolled back.
-    return Unavailable(f"{where}: {str(error).splitlines()[0]} ({state})")
