@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import click
 import msgspec
@@ -18,14 +18,20 @@ from hubspot_emulator.journal import lines
 from hubspot_emulator.pipeline import Emulator
 from hubspot_emulator.seeding import Seed
 from hubspot_emulator.server import Server, run_until
-from hubspot_emulator.settings import PLANS, Limits, Switches, with_changes
+from hubspot_emulator.settings import PLANS, Limits, Switches, Webhook, with_changes
 from hubspot_emulator.standard import DEFAULT_PORTAL_ID, first_events
 from hubspot_emulator.store import Store
+from hubspot_emulator.views import state
 
 FAULT_HELP = "\b\n" + "\n".join(f"{name:18} {text}" for name, text in NAMES.items())
+
+
+def _choices(kind: Any) -> str:  # noqa: ANN401  any annotation of a switch
+    return f" of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else ""
+
+
 SWITCH_HELP = "\b\n" + "\n".join(
-    f"{one.name:24} {one.default!r}" + (f" of {', '.join(get_args(one.type))}" if get_args(one.type) else "")
-    for one in msgspec.structs.fields(Switches)
+    f"{one.name:24} {one.default!r}{_choices(one.type)}" for one in msgspec.structs.fields(Switches)
 )
 EPILOG = f"""\b
 Faults (NAME[@OPERATION or @reads or @writes][=CHANCE or =COUNTx][:ARG], comma separated):
@@ -58,11 +64,21 @@ Switches (NAME=VALUE), with their defaults:
 @click.option("--faults", default="", help="What goes wrong, and switches; see below.")
 @click.option("--seed", default=0, show_default=True, help="Makes faults and orders repeatable.")
 @click.option("--switch", "switches", multiple=True, help="NAME=VALUE; see below.")
+@click.option("--other-searches", default=0.0, help="Searches per second of other apps on the account.")
+@click.option("--other-calls", default=0.0, help="Calls per second of other apps, for the daily limit.")
+@click.option("--same-token-calls", default=0.0, help="Calls per second of another user of the same token.")
+@click.option("--webhook-url", default="", help="Is told about changed properties of custom objects.")
+@click.option("--webhook-secret", default=Webhook().secret, show_default=True)
+@click.option("--webhook-signature", type=click.Choice(["v1", "v3"]), default="v3", show_default=True)
+@click.option("--print-state", is_flag=True, help="Print what the --data folder holds as JSON, and stop.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Is given the address when it listens.")
 def main(**given: Any) -> None:  # noqa: ANN401  click hands over what the options above declare
     """A local HubSpot CRM: real limits, real refusals, and faults on demand."""
     try:
         with Store(given["data"]) as store:
+            if given["print_state"]:
+                click.echo(msgspec.json.encode(state(store.portal)))
+                return
             emulator = _emulator(store, given)
             _run(_serve(emulator, given))
     except (ValueError, OSError) as problem:
@@ -78,6 +94,9 @@ def _emulator(store: Store, given: dict[str, Any]) -> Emulator:
         daily=given["daily_limit"] if given["daily_limit"] is not None else daily,
         latency_ms=given["latency_ms"],
         jitter_ms=given["jitter_ms"],
+        other_search_per_s=given["other_searches"],
+        other_calls_per_s=given["other_calls"],
+        same_token_calls_per_s=given["same_token_calls"],
     )
     rules, named = split(given["faults"])
     turned = dict(part.partition("=")[::2] for part in given["switches"])
@@ -87,6 +106,11 @@ def _emulator(store: Store, given: dict[str, Any]) -> Emulator:
         switches=with_changes(Switches(), named | turned),
         tokens=list(given["tokens"]),
         faults=Faults(rules, given["seed"]),
+        webhook=Webhook(
+            url=given["webhook_url"],
+            secret=given["webhook_secret"],
+            signature=given["webhook_signature"],
+        ),
         seed=given["seed"],
     )
     if store.fresh:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -38,6 +38,15 @@ class Asked:
         return [word for word in self.query.get(name, "").split(",") if word]
 
 
+class Change(NamedTuple):
+    """One write to one record: what it held before and what was set."""
+
+    type_id: str
+    record_id: str
+    before: Mapping[str, str]
+    values: Mapping[str, str]
+
+
 class Visible(Protocol):
     """What search can see."""
 
@@ -69,9 +78,13 @@ class Context:
         self.gone = gone  # properties that a fault pretends were removed
         self.spoil_a_row = spoil_a_row  # a fault wants one good row of a traced batch refused
         self.events: list[Event] = []
+        self.changes: list[Change] = []
 
     def change(self, event: Event) -> None:
         """Applies an event at once and keeps it for the journal."""
+        if event[0] == "put":
+            old = self.portal.types[event[1]].records.get(event[2])
+            self.changes.append(Change(event[1], event[2], old.properties if old else {}, event[3]))
         self.portal.apply(event)
         self.events.append(event)
 

@@ -1,21 +1,18 @@
 """The control endpoints under `/_emulator`; loopback only, counted against no limit, never logged."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from hubspot_emulator.calls import Landed
-from hubspot_emulator.context import Context
 from hubspot_emulator.failures import ApiError
-from hubspot_emulator.faults import Fate
 from hubspot_emulator.page import PAGE
 from hubspot_emulator.pipeline import Emulator
-from hubspot_emulator.portal import Event, ObjectType, Portal, Record
 from hubspot_emulator.seeding import Seed, kind_named
 from hubspot_emulator.settings import with_changes
+from hubspot_emulator.views import kept_events, overview, save_snapshot, state
 
 LIMIT_NAMES = {"limit": "calls"}
 
@@ -35,6 +32,8 @@ class Control:
             ("POST", "seed"): self._seed,
             ("POST", "limits"): self._limits,
             ("POST", "switches"): self._switches,
+            ("POST", "webhook"): self._webhook,
+            ("GET", "overview"): self._overview,
             ("POST", "faults"): self._faults,
             ("POST", "snapshot"): self._snapshot,
         }
@@ -94,7 +93,7 @@ class Control:
     def _reset(self, _request: web.BaseRequest, body: bytes) -> dict[str, Any]:
         sent = _sent(body)
         emulator = self.emulator
-        ctx = self._context()
+        ctx = emulator.context()
         keep = {kind_named(ctx, str(name)).id for name in sent.get("keep", [])}
         emulator.start_over(kept_events(emulator.store.portal, keep))
         return {"status": "reset", "kept": sorted(keep)}
@@ -105,10 +104,6 @@ class Control:
         except msgspec.MsgspecError as problem:
             raise ValueError(str(problem)) from None
         return {"ids": self.emulator.sow(seed)}
-
-    def _context(self) -> Context:
-        emulator = self.emulator
-        return Context(emulator.store.portal, emulator.index, emulator.switches, emulator.clock.now(), Fate().dice)
 
     def _limits(self, request: web.BaseRequest, body: bytes) -> dict[str, Any]:
         sent = {LIMIT_NAMES.get(name, name): value for name, value in _sent(body).items()}
@@ -123,6 +118,14 @@ class Control:
         sent = _sent(body)
         self.emulator.set_faults(str(sent.get("faults", "")), int(sent.get("seed", self.emulator.seed)))
         return self._settings(request, b"")
+
+    def _webhook(self, _request: web.BaseRequest, body: bytes) -> dict[str, Any]:
+        webhooks = self.emulator.webhooks
+        webhooks.settings = with_changes(webhooks.settings, _sent(body))
+        return {"url": webhooks.settings.url, "signature": webhooks.settings.signature}
+
+    def _overview(self, _request: web.BaseRequest, _body: bytes) -> dict[str, Any]:
+        return overview(self.emulator)
 
     def _snapshot(self, _request: web.BaseRequest, body: bytes) -> dict[str, Any]:
         path = Path(str(_sent(body).get("file", "")))
@@ -143,48 +146,3 @@ def _sent(body: bytes) -> dict[str, Any]:
 
 def _json(status: int, data: object) -> web.Response:
     return web.Response(status=status, body=msgspec.json.encode(data), content_type="application/json")
-
-
-def kept_events(portal: Portal, keep: set[str]) -> Iterable[Event]:
-    """The events of a portal with its definitions and only the records of the kept types."""
-    for event in portal.as_events():
-        if event[0] in ("put", "archive", "merge") and event[1] not in keep:
-            continue
-        if event[0] == "link" and not {event[1], event[3]} <= keep:
-            continue
-        yield event
-
-
-def save_snapshot(portal: Portal, path: Path, at: float) -> None:
-    """Writes everything a portal holds into one file, whole or not at all."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_bytes(msgspec.json.encode(Landed(at=at, ev=list(portal.as_events()))) + b"\n")
-    fresh.replace(path)
-
-
-def state(portal: Portal, only: str | None = None) -> dict[str, Any]:
-    """Every record by object type id, archived ones too, each with its associations."""
-    kinds = [kind for kind in portal.types.values() if only in (None, kind.id, kind.name, kind.full_name)]
-    return {
-        "portal_id": portal.id,
-        "names": {kind.id: kind.name for kind in portal.types.values()},
-        "objects": {kind.id: [_record(portal, kind, record) for record in kind.from_id(0)] for kind in kinds},
-    }
-
-
-def _record(portal: Portal, kind: ObjectType, record: Record) -> dict[str, Any]:
-    ends = portal.links.get((kind.id, record.id), {})
-    return {
-        "id": record.id,
-        "properties": record.properties,
-        "createdAt": record.properties[kind.created_name],
-        "updatedAt": record.properties[kind.modified_name],
-        "archived": record.archived_at is not None,
-        "archivedAt": record.archived_at,
-        "mergedInto": kind.merged.get(record.id),
-        "associations": {
-            other: [{"id": other_id, "typeIds": sorted(ids)} for other_id, ids in found.items()]
-            for other, found in ends.items()
-            if found
-        },
-    }

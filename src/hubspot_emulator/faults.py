@@ -17,7 +17,7 @@ OUTCOMES: dict[str, str] = {
     "401": "refuse: the token is no longer valid",
     "403": "refuse: a scope is missing",
     "423": "refuse: the account is locked",
-    "429": "refuse: the rolling limit, whatever the window holds",
+    "429": "refuse: the rolling limit, whatever the window holds; Retry-After ARG when given",
     "429-daily": "refuse: the daily limit",
     "429-search": "refuse: the search limit",
     "477": "refuse: the account is moving, with Retry-After ARG (default 5)",
@@ -41,6 +41,11 @@ WEBHOOKS: dict[str, str] = {
 }
 SWITCH_NAMES = Switches.__struct_fields__
 NAMES = OUTCOMES | MODIFIERS | STATES | WEBHOOKS
+
+
+def dice_for(seed: int, what: str | int) -> random.Random:
+    """A source of chance that repeats itself for one purpose and seed."""
+    return random.Random(f"{what}:{seed}")  # noqa: S311  simulation, no secret
 
 
 @dataclass
@@ -132,10 +137,14 @@ class Faults:
         self.seed = seed
         self._calls = 0
 
+    def restart(self) -> None:
+        """Counts calls from the first again; rules with a count stay used up."""
+        self._calls = 0
+
     def fate(self, operation: str, kind: str) -> Fate:
         """What happens to the next call."""
         self._calls += 1
-        dice = random.Random(f"{self.seed}:{self._calls}")  # noqa: S311  simulated faults, no secret
+        dice = dice_for(self.seed, self._calls)
         mine = [rule for rule in self.rules if rule.strikes(operation, kind)]
         if not mine:
             return Fate(dice=dice)

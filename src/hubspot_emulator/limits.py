@@ -4,6 +4,7 @@ import random
 from collections import deque
 from dataclasses import dataclass
 
+from hubspot_emulator.faults import dice_for
 from hubspot_emulator.settings import Limits, Switches
 
 DAY_S = 86_400
@@ -66,8 +67,8 @@ class Budget:
 
     def clear(self) -> None:
         """Forgets every arrival."""
-        dice = random.Random(f"others:{self._seed}")  # noqa: S311  simulated load, no secret
-        self._dice = random.Random(f"retry-after:{self._seed}")  # noqa: S311  as above
+        dice = dice_for(self._seed, "others")
+        self._dice = dice_for(self._seed, "retry-after")
         self.apps: dict[str, RollingWindow] = {}
         self.search = RollingWindow()
         self.day = -1

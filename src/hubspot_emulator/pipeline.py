@@ -1,6 +1,7 @@
 """One call from arrival to reply: counted, judged, spoiled, committed, logged; never speaks HTTP itself."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
@@ -12,16 +13,18 @@ from hubspot_emulator.calls import Call, keys_of
 from hubspot_emulator.clock import Clock
 from hubspot_emulator.context import Asked, Context, Reply
 from hubspot_emulator.failures import ApiError, missing_scopes, outage, rate_limited, unauthenticated
-from hubspot_emulator.faults import Fate, Faults, split
+from hubspot_emulator.faults import Fate, Faults, Rule, split
 from hubspot_emulator.limits import Budget
 from hubspot_emulator.operations import OPERATIONS, Operation, scopes
 from hubspot_emulator.paths import Match, matched
 from hubspot_emulator.portal import Event
 from hubspot_emulator.search import Index
 from hubspot_emulator.seeding import Seed, sow
-from hubspot_emulator.settings import Limits, Switches, with_changes
+from hubspot_emulator.settings import Limits, Switches, Webhook, with_changes
 from hubspot_emulator.store import Store
+from hubspot_emulator.webhooks import Webhooks
 
+log = logging.getLogger(__name__)
 POLICIES = {"429": "TEN_SECONDLY_ROLLING", "429-daily": "DAILY", "429-search": "SECONDLY"}
 
 
@@ -63,6 +66,7 @@ class Emulator:
         tokens: list[str] | None = None,
         faults: Faults | None = None,
         clock: Clock | None = None,
+        webhook: Webhook | None = None,
         seed: int = 0,
     ) -> None:
         self.store = store
@@ -76,7 +80,7 @@ class Emulator:
         self.in_flight = 0
         self.index = Index(store.portal)
         self.landing: set[asyncio.Task[None]] = set()
-        self.listeners: list[Callable[[list[Event], float], None]] = []
+        self.webhooks = Webhooks(webhook or Webhook(), self.faults, self.clock, seed)
         self._recount()
 
     def _recount(self) -> None:
@@ -89,12 +93,26 @@ class Emulator:
         """Turns switches while running."""
         self.switches = self.budget.switches = switches
 
-    def commit(self, events: list[Event], at: float, call: Call | None = None, *, late: bool = False) -> None:
+    def commit(self, ctx: Context, call: Call | None = None, *, late: bool = False) -> None:
         """Keeps changes on disk, then tells the search index and the webhooks."""
-        self.store.commit(events, at, call, late=late)
-        self.index.notice(events, at, self.switches.search_lag_ms / 1000)
-        for listener in self.listeners:
-            listener(events, at)
+        self.store.commit(ctx.events, ctx.at, call, late=late)
+        lag_s = 0.0 if call is None else self.switches.search_lag_ms / 1000
+        self.index.notice(ctx.events, ctx.at, lag_s)
+        source = "CRM_UI" if call is None else "INTEGRATION"
+        self.webhooks.notice(self.store.portal.id, ctx.changes, ctx.at, source)
+
+    def context(self, fate: Fate | None = None) -> Context:
+        """The portal as it is now, for one operation."""
+        fate = fate or Fate()
+        return Context(
+            self.store.portal,
+            self.index,
+            self.switches,
+            self.clock.now(),
+            fate.dice,
+            gone=fate.gone,
+            spoil_a_row=fate.name == "partial",
+        )
 
     def start_over(self, events: Iterable[Event]) -> None:
         """Begins with other records, an empty log and an empty window; calls under way are cut off."""
@@ -104,16 +122,15 @@ class Emulator:
         self.store.start_over(events, self.clock.now())
         self.index.rebuild(self.store.portal)
         self.budget.clear()
+        self.faults.restart()
 
     def sow(self, seed: Seed) -> dict[str, list[str]]:
-        """Writes seeded records, visible to search at once."""
-        now = self.clock.now()
-        ctx = Context(self.store.portal, self.index, self.switches, now, Fate().dice)
+        """Writes records as a person does in HubSpot's own pages; search sees them at once."""
+        ctx = self.context()
         try:
             return sow(ctx, seed)
         finally:
-            self.store.commit(ctx.events, now)
-            self.index.notice(ctx.events, now, 0.0)
+            self.commit(ctx)
 
     def set_faults(self, text: str, seed: int) -> None:
         """Replaces the faults in force; switches may be named in the same text."""
@@ -156,6 +173,9 @@ class _Turn:
             outgoing = self._refused(problem)
         except Dropped:
             outgoing = Outgoing(0)
+        except Exception:
+            log.exception("call %s %s broke the emulator", self.call.method, self.call.path)
+            outgoing = self._refused(outage(500))
         outgoing.headers = self.headers | outgoing.headers
         outgoing.slow_s = self.fate.slow_s
         self._log(outgoing.status)
@@ -231,13 +251,19 @@ class _Turn:
         self.call.fault = name = self.fate.name
         if name in POLICIES:
             self.call.policy = POLICIES[name]
-            raise rate_limited(POLICIES[name], {})
+            raise self._throttled(self.fate.fault)
         if name == "401":
             raise unauthenticated(sent_any=True)
         if name == "403":
             raise missing_scopes(needed)
         if name in ("423", "477"):
             raise outage(int(name), int(self.fate.fault.seconds(5)) if name == "477" else None)
+
+    def _throttled(self, rule: Rule) -> ApiError:
+        policy = POLICIES[rule.name]
+        if policy == "SECONDLY":
+            self.headers = {}  # HubSpot: no rate-limit headers on the answers of search
+        return rate_limited(policy, {"Retry-After": rule.arg} if rule.arg else {})
 
     def _delay_s(self) -> float:
         limits = self.emulator.budget.limits
@@ -274,27 +300,15 @@ class _Turn:
             reply.body["results"].pop()
         return reply
 
-    def _context(self, at: float) -> Context:
-        emulator = self.emulator
-        return Context(
-            emulator.store.portal,
-            emulator.index,
-            emulator.switches,
-            at,
-            self.fate.dice,
-            gone=self.fate.gone,
-            spoil_a_row=self.fate.name == "partial",
-        )
-
     def _run(self, operation: Operation, asked: Asked, *, late: bool = False) -> Reply:
         """Does the operation and keeps what it changed, also when it refuses the request."""
         if self.epoch != self.emulator.epoch:
             raise Dropped
-        ctx = self._context(self.emulator.clock.now())
+        ctx = self.emulator.context(self.fate)
         try:
             return operation.run(ctx, asked)
         finally:
-            self.emulator.commit(ctx.events, ctx.at, self.call, late=late)
+            self.emulator.commit(ctx, self.call, late=late)
             self.call.committed = bool(ctx.events) and not late
 
     def _land_later(self, operation: Operation, asked: Asked, delay_s: float) -> None:

@@ -39,6 +39,7 @@ class Server:
         """Stops listening; what would have landed later is lost, as in a power cut."""
         for task in list(self.emulator.landing):
             task.cancel()
+        await self.emulator.webhooks.close()
         await self._runner.cleanup()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:

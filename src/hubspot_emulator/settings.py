@@ -1,12 +1,12 @@
 """What can be turned while the emulator runs: limits, latency and the switches; never holds state."""
 
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
 T = TypeVar("T", bound=msgspec.Struct)
-
-Plan = Literal["free", "starter", "professional", "enterprise", "increase"]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Amount = Annotated[float, msgspec.Meta(ge=0)]
 
 # plan -> (calls per 10 s per app, calls per day per account)
 PLANS: dict[str, tuple[int, int]] = {
@@ -21,18 +21,18 @@ PLANS: dict[str, tuple[int, int]] = {
 class Limits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """How many calls pass, and how long each takes."""
 
-    calls: int = 190
-    window_ms: int = 10_000
-    search_per_s: int = 5
-    daily: int = 625_000
-    latency_ms: float = 0
-    jitter_ms: float = 0
-    uri_bytes: int = 16_000
+    calls: Count = 190
+    window_ms: Count = 10_000
+    search_per_s: Count = 5
+    daily: Count = 625_000
+    latency_ms: Amount = 0
+    jitter_ms: Amount = 0
+    uri_bytes: Count = 16_000
     # Other apps on the account share the search and the daily limit; another process that uses the
     # same token shares the rolling window too.
-    other_search_per_s: float = 0
-    other_calls_per_s: float = 0
-    same_token_calls_per_s: float = 0
+    other_search_per_s: Amount = 0
+    other_calls_per_s: Amount = 0
+    same_token_calls_per_s: Amount = 0
 
 
 class Switches(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -46,7 +46,19 @@ class Switches(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     upsert_order: Literal["shuffled", "reversed", "input"] = "shuffled"
     archived_holds_unique: bool = False
     search_counts_in_window: bool = False
-    search_lag_ms: float = 2_000
+    search_lag_ms: Amount = 2_000
+
+
+class Webhook(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Where events go and how they are signed; no URL, no events."""
+
+    url: str = ""
+    secret: str = "emulator-secret"  # noqa: S105  the documented default of a local emulator
+    signature: Literal["v1", "v3"] = "v3"
+    properties: list[str] = []  # none: every property that is not HubSpot's own
+    subscription_id: int = 3_300_001
+    app_id: int = 1_200_001
+    retry_s: Amount = 1.0  # the first wait; each next one is twice as long
 
 
 def with_changes(old: T, changes: dict[str, Any]) -> T:

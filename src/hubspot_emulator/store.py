@@ -1,6 +1,7 @@
 """A portal with its journal and request log on disk; never lets a change be answered before it is kept."""
 
 import sys
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ except ImportError:  # pragma: no cover  Windows has no flock; the folder is the
 
 JOURNAL = "journal.jsonl"
 REQUESTS = "requests.jsonl"
+CALLS_KEPT = 200_000
 
 
 class Store:
@@ -27,7 +29,8 @@ class Store:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self.portal = Portal()
-        self.calls: list[Call] = []
+        # Limit: memory keeps the newest calls only, the file keeps all of them.
+        self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
         self.last_seq = 0
         self.fresh = True
         self._guard: IO[str] | None = None
@@ -112,7 +115,7 @@ class Store:
             self.portal.apply(event)
         self.journal.replace([msgspec.json.encode(Landed(at=at, ev=kept))])
         self.requests.replace([])
-        self.calls = []
+        self.calls.clear()
         self.last_seq = 0
         self.fresh = False
 
