@@ -1,0 +1,103 @@
+"""Copies the whole ledger out for a judge, and says what still waits; never changes a row."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import asyncpg
+import msgspec
+
+from lastseat.errors import SetupError, Unavailable
+
+TABLES: Final = (
+    "hubspot_mock_exams",
+    "hubspot_bookings",
+    "hubspot_contacts",
+    "claims",
+    "outbox",
+    "relay_lease",
+    "audit_log",
+    "cursors",
+)
+CONNECT_S: Final = 5.0
+Dump = dict[str, list[dict[str, Any]]]
+
+_EXPOSED = """
+with roles as (
+    select rolname from pg_roles where rolname in ('anon', 'authenticated')
+), tables as (
+    select c.oid, c.relname, c.relrowsecurity from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where n.nspname = 'hubspot_sync' and c.relkind in ('r', 'p')
+)
+select 'table ' || relname || ' (no row level security)' from tables where not relrowsecurity
+union all
+select 'table ' || relname || ' (to ' || rolname || ')' from tables, roles
+ where has_table_privilege(rolname, oid, 'select, insert, update, delete')
+union all
+select 'function ' || p.proname || ' (to ' || rolname || ')'
+  from pg_proc p join pg_namespace n on n.oid = p.pronamespace, roles
+ where n.nspname in ('lastseat_api', 'hubspot_sync') and has_function_privilege(rolname, p.oid, 'execute')
+   and has_schema_privilege(rolname, n.oid, 'usage')
+"""
+_UNFINISHED = """
+select count(*) from hubspot_sync.outbox where state in ('waiting', 'sent', 'mirrored') or verify_at is not null
+"""
+
+
+class LedgerView:
+    """A read-only look at the ledger over one connection."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self._connection = connection
+
+    async def dump(self) -> Dump:
+        """Every table as rows, all of one instant."""
+        # One snapshot: seats taken and the rows they stand for are compared, so they must belong together.
+        async with self._connection.transaction(isolation="repeatable_read", readonly=True):
+            return {table: await self._rows(table) for table in TABLES}
+
+    async def unfinished(self) -> int:
+        """How many outbox rows somebody still has to act on."""
+        return int(await self._connection.fetchval(_UNFINISHED) or 0)
+
+    async def exposed(self) -> list[str]:
+        """Tables and functions that roles of the public reach, or that lack row level security."""
+        return [str(row[0]) for row in await self._connection.fetch(_EXPOSED)]
+
+    async def _rows(self, table: str) -> list[dict[str, Any]]:
+        # The names are the constants above; no value of anybody's stands in the text.
+        text = await self._connection.fetchval(
+            f"select coalesce(jsonb_agg(to_jsonb(t)), '[]')::text from hubspot_sync.{table} t"  # noqa: S608
+        )
+        return msgspec.json.decode(str(text), type=list[dict[str, Any]])
+
+
+@asynccontextmanager
+async def ledger_view(url: str) -> AsyncGenerator[LedgerView]:
+    """Open the ledger, or say in one line why not."""
+    place = urlsplit(url)
+    where = f"Postgres at {place.hostname}:{place.port or 5432}"
+    try:
+        connection = await asyncpg.connect(url, timeout=CONNECT_S, statement_cache_size=0)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as problem:
+        raise Unavailable(f"Cannot reach {where}: {_said(problem)}. Check SUPABASE_DB_URL.") from problem
+    try:
+        yield LedgerView(connection)
+    except asyncpg.UndefinedTableError as problem:
+        way_out = "Run `lastseat schema apply` first."
+        raise SetupError(f"{where} does not have Lastseat's tables.", way_out=way_out) from problem
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as problem:
+        raise Unavailable(f"{where} broke off: {_said(problem)}.") from problem
+    finally:
+        connection.terminate()
+
+
+async def dump_ledger(url: str) -> Dump:
+    """Every table of the ledger as rows, all of one instant."""
+    async with ledger_view(url) as view:
+        return await view.dump()
+
+
+def _said(problem: BaseException) -> str:
+    return str(problem).splitlines()[0].rstrip(".") if str(problem) else "no answer in time"

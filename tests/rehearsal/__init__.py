@@ -1,0 +1,1 @@
+"""Tests of the dress rehearsal: its judge, its clients, its stack."""
