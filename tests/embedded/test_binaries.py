@@ -15,7 +15,7 @@ from lastseat.embedded.binaries import NOT_NEEDED, postgres_programs, valkey_pro
 from lastseat.embedded.process import spawn_child
 from lastseat.errors import SetupError
 
-OTHER = Account("nobody", 65534, 65534)
+OTHER = Account("nobody", 65432, 65432)  # not the number of whoever runs the tests
 
 
 def link(source: str, target: str) -> None:
