@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
+import msgspec
+
 from lastseat.model import (
     Announcement,
     Backlog,
@@ -100,10 +102,30 @@ class Gates(Protocol):
         ...
 
 
-class Views(Protocol):
-    """Cached bodies in Redis with leases. The cache fails open: unreachable means a miss."""
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """A cached body as Supabase held it at `filled_at` (seconds since 1970) or later.
 
-    async def read(self, key: str, fill: Callable[[], Awaitable[bytes]], ttl_s: float) -> bytes: ...
+    `stale`: Supabase is away, and this is the last that is known.
+    """
+
+    body: bytes
+    filled_at: float
+    stale: bool = False
+
+
+class Views(Protocol):
+    """Cached bodies in Redis with leases. The cache fails open: unreachable means a miss.
+
+    `fill` reads Supabase; when it raises Unavailable the last body is served, marked stale.
+    """
+
+    async def exams(self, fill: Callable[[], Awaitable[bytes]]) -> View:
+        """The list of exams, without seat counts."""
+        ...
+
+    async def bookings(self, contact_id: ContactId, fill: Callable[[], Awaitable[bytes]]) -> View:
+        """One student's bookings."""
+        ...
 
 
 class Bulletin(Protocol):

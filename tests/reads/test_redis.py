@@ -1,0 +1,189 @@
+"""The shared connection: neighbours travel together, nobody waits too long, and a new Redis is noticed."""
+
+import asyncio
+import time
+
+import pytest
+
+from lastseat.embedded.valkey import EmbeddedValkey
+from lastseat.errors import SetupError, Unavailable
+from lastseat.stores import redis as redis_module
+from lastseat.stores.redis import ERA, RedisTrips, Subscription
+from lastseat.stores.redis_address import Address
+from tests.reads.waiting import until
+
+
+async def test_each_of_a_crowd_gets_its_own_answer(trips: RedisTrips):
+    await asyncio.gather(*(trips.execute("SET", f"k{n}", n) for n in range(500)))
+    answers = await asyncio.gather(*(trips.execute("GET", f"k{n}") for n in range(500)))
+    assert answers == [str(n).encode() for n in range(500)]
+
+
+async def test_neighbours_share_one_write(trips: RedisTrips):
+    await trips.execute("PING")
+    line = trips._line
+    assert line is not None
+    writes: list[bytes] = []
+    transport = line._transport
+
+    class Counted:
+        def __getattr__(self, name: str):
+            return getattr(transport, name)
+
+        def write(self, data: bytes) -> None:
+            writes.append(data)
+            transport.write(data)
+
+    line._transport = Counted()
+    await asyncio.gather(*(trips.execute("GET", f"k{n}") for n in range(100)))
+    assert len(writes) == 1
+
+
+async def test_a_failing_command_does_not_fail_its_neighbours(trips: RedisTrips):
+    await trips.execute("SET", "text", "abc")
+    wrong, right = await asyncio.gather(
+        trips.execute("INCR", "text"), trips.execute("GET", "text"), return_exceptions=True
+    )
+    assert isinstance(wrong, Unavailable)
+    assert right == b"abc"
+
+
+async def test_a_script_is_loaded_when_redis_does_not_know_it(trips: RedisTrips):
+    for _ in range(2):
+        await trips.execute("SCRIPT", "FLUSH")
+        assert await trips.script("view_look", ["v"], [ERA, "0123456789abcdef", 1000, "1"]) is None
+
+
+async def test_a_caller_that_gives_up_does_not_shift_the_answers_of_others(trips: RedisTrips):
+    await trips.execute("SET", "a", "1")
+    await trips.execute("SET", "b", "2")
+    impatient = asyncio.create_task(trips.execute("GET", "a"))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    assert await trips.execute("GET", "b") == b"2"
+
+
+async def test_an_unreachable_redis_is_said_at_once_and_found_again(valkey: EmbeddedValkey):
+    trips = RedisTrips(valkey.url, timeout_s=0.3)
+    await trips.execute("SET", "kept", "1")
+    valkey.kill()
+    began = time.monotonic()
+    for _ in range(200):
+        with pytest.raises(Unavailable):
+            await trips.execute("GET", "kept")
+    assert time.monotonic() - began < 1
+    valkey.restart()
+    await until(lambda: trips.execute("PING"))
+    await trips.close()
+
+
+async def test_a_restarted_redis_is_another_era(valkey: EmbeddedValkey):
+    trips = RedisTrips(valkey.url, timeout_s=0.3)
+    await trips.execute("PING")
+    before = trips.era
+    valkey.restart()
+    await until(lambda: trips.execute("PING"))
+    assert len(before) == len(trips.era) == 16
+    assert trips.era != before
+    await trips.close()
+
+
+async def test_two_processes_agree_on_the_era(redis_url: str):
+    both = [RedisTrips(redis_url, timeout_s=0.3) for _ in range(2)]
+    for trips in both:
+        await trips.execute("PING")
+    assert both[0].era == both[1].era
+    for trips in both:
+        await trips.close()
+
+
+async def test_a_failover_behind_a_proxy_is_noticed_without_a_new_connection(trips: RedisTrips, monkeypatch):
+    monkeypatch.setattr(redis_module, "BEAT_S", 0.02)
+    await trips.execute("PING")
+    line, trips.era = trips._line, "an older copy"
+    await until(lambda: asyncio.sleep(0, trips.era != "an older copy"))
+    assert trips._line is line
+
+
+async def test_a_redis_that_hangs_costs_no_more_than_the_time_out(trips: RedisTrips, redis_url: str):
+    trips._timeout_s = 0.1
+    await trips.execute("PING")
+    began = time.monotonic()
+    with pytest.raises(Unavailable):
+        await trips.execute("BLPOP", "nothing", 0)
+    assert 0.08 < time.monotonic() - began < 1
+    assert await trips.execute("PING") == b"PONG"
+
+
+async def test_a_busy_process_does_not_take_its_own_delay_for_a_dead_redis(trips: RedisTrips):
+    trips._timeout_s = 0.05
+    await trips.execute("PING")
+    asked = asyncio.create_task(trips.execute("PING"))
+    await asyncio.sleep(0)
+    time.sleep(0.15)  # noqa: ASYNC251  # the whole process is stuck, as in a long computation
+    assert await asked == b"PONG"
+
+
+async def test_a_wrong_password_is_said_without_the_password(redis_url: str):
+    trips = RedisTrips(redis_url.replace("://:", "://:wrong-"), timeout_s=0.3)
+    with pytest.raises(Unavailable, match="WRONGPASS") as told:
+        await trips.execute("PING")
+    assert "wrong-" not in str(told.value)
+    await trips.close()
+
+
+async def test_what_is_not_a_redis_url_is_refused_at_start():
+    for url in ("http://redis", "redis://host:port", "redis://host/first"):
+        with pytest.raises(SetupError, match="REDIS_URL"):
+            Address.parse(url)
+
+
+def test_an_address_is_understood_and_hides_its_password():
+    address = Address.parse("rediss://us%40er:p%3Aw@cache.example:6380/2?ssl_cert_reqs=none")
+    assert (address.host, address.port, address.database, address.user) == ("cache.example", 6380, 2, "us@er")
+    assert list(address.greeting()) == [("AUTH", "us@er", "p:w"), ("SELECT", "2")]
+    assert address.tls() is not None
+    assert "p:w" not in repr(address)
+    assert Address.parse("unix:///run/redis.sock?db=1").path == "/run/redis.sock"
+
+
+async def test_a_subscription_comes_back_after_redis_was_away(valkey: EmbeddedValkey):
+    trips = RedisTrips(valkey.url, timeout_s=0.3)
+    heard: list[tuple[bytes, bytes]] = []
+    opened: list[None] = []
+    subscription = Subscription(
+        valkey.url,
+        ["one", "two"],
+        timeout_s=0.3,
+        on_message=lambda channel, payload: heard.append((channel, payload)),
+        on_open=lambda: opened.append(None),
+    )
+    subscription.start()
+    await until(lambda: asyncio.sleep(0, subscription.connected))
+    valkey.kill()
+    await until(lambda: asyncio.sleep(0, not subscription.connected))
+    valkey.restart()
+    await until(lambda: asyncio.sleep(0, subscription.connected))
+    await until(lambda: trips.execute("PUBLISH", "two", "news"))
+    await until(lambda: asyncio.sleep(0, heard == [(b"two", b"news")]))
+    assert len(opened) == 2
+    await subscription.close()
+    await trips.close()
+
+
+async def test_a_subscription_that_hears_nothing_connects_anew(redis_url: str, monkeypatch):
+    monkeypatch.setattr(redis_module, "BEAT_S", 0.02)
+    monkeypatch.setattr(redis_module, "SILENCE_S", 0.05)
+    opened: list[None] = []
+    subscription = Subscription(
+        redis_url, ["one"], timeout_s=0.3, on_message=lambda *_: None, on_open=lambda: opened.append(None)
+    )
+    subscription.start()
+    await until(lambda: asyncio.sleep(0, subscription.connected))
+    await asyncio.sleep(0.15)
+    assert len(opened) == 1, "pings keep a quiet line alive"
+    monkeypatch.setattr(redis_module.Line, "data_received", lambda *_: None)
+    await asyncio.sleep(0.15)
+    monkeypatch.undo()
+    await until(lambda: asyncio.sleep(0, len(opened) == 2 and subscription.connected))
+    await subscription.close()
