@@ -17,7 +17,7 @@ HEADER = ("Purpose:", "Inputs:", "Results:", "Invariant:")
 DENIAL = re.compile(r"\b(never|no|not|nothing|nobody|none|only|neither|cannot)\b|n't\b", re.IGNORECASE)
 # Written in halves, so that this file does not break its own rule.
 REGISTRY_HOSTS = ("pypi." + "org", "pythonhosted." + "org", "npmjs." + "org", "npmjs." + "com", "crates." + "io")
-MACHINE_PATH = re.compile(r"(?<![\w.$}*])/(?:(?:work|root)(?![\w-])|(?:home|opt|Users)" + r"/\w)")
+MACHINE_PATH = re.compile(r"(?<![\w.$}*])/(?:work(?![\w-])|(?:root|home|opt|Users)" + r"/[\w.])")
 IGNORE = re.compile(
     r"#\s*(?:noqa(?::\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*)?|type:\s*ignore(?:\[[^\]]*\])?|pyright:\s*\w+(?:\[[^\]]*\])?)"
     r"(?P<reason>.*)"
@@ -27,8 +27,13 @@ ENFORCED = re.compile(r"^\**Enforced by:\**\s*\S", re.MULTILINE)
 
 @cache
 def tracked() -> tuple[Path, ...]:
-    """Every file that git tracks and that is there; without git, everything but hidden folders."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    """Every file that git tracks or would track, and that is there; without git, all but hidden folders."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
     if listed.returncode == 0:
         found = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
     else:

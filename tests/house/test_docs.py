@@ -1,0 +1,121 @@
+"""The documents say what is in the code: names, settings, commands and links are compared, not trusted."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lastseat.settings import Settings
+from tests.house import rules
+
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s#]+)(?:#[^)]*)?\)")
+_ROW = re.compile(r"^\| `(\w+)` \| (.*?) \|", re.MULTILINE)
+_TERMS = (
+    "exam", "capacity", "seat", "claim", "booking", "outbox", "relay", "lease", "gate", "view", "mirror", "backfill",
+    "sync", "reconcile", "rate budget", "group commit",
+)  # fmt: skip
+
+
+def _text(name: str) -> str:
+    return (rules.ROOT / name).read_text("utf-8")
+
+
+def broken_links(path: Path, text: str) -> list[str]:
+    targets = [target for target in _LINK.findall(text) if "://" not in target and not target.startswith("mailto:")]
+    return [target for target in targets if not (path.parent / target).exists()]
+
+
+def test_every_link_between_documents_leads_somewhere():
+    for path in rules.with_suffix(".md"):
+        assert (rules.short(path), broken_links(path, path.read_text("utf-8"))) == (rules.short(path), [])
+
+
+def test_a_dead_link_would_be_seen():
+    assert broken_links(rules.ROOT / "README.md", "[a](docs/none.md) [b](LICENSE) [c](https://example.org)") == [
+        "docs/none.md"
+    ]
+
+
+def unnamed_modules(document: str, modules: list[str]) -> list[str]:
+    return [module for module in modules if f"`{module}`" not in document]
+
+
+def _modules() -> list[str]:
+    found = [rules.short(path).removeprefix("src/") for path in rules.with_suffix(".py", under="src/")]
+    return [name.removeprefix("lastseat/") for name in found if not name.endswith("__init__.py")]
+
+
+def test_every_module_is_in_the_directory_tour():
+    assert unnamed_modules(_text("docs/architecture.md"), _modules()) == []
+
+
+def test_the_directory_tour_names_no_module_that_is_gone():
+    named = set(re.findall(r"`((?:[\w]+/)*\w+\.py)`", _text("docs/architecture.md")))
+    assert sorted(named - set(_modules())) == []
+
+
+def test_a_forgotten_module_would_be_seen():
+    assert unnamed_modules("`a/b.py`", ["a/b.py", "b.py"]) == ["b.py"]
+
+
+def _shown(default: object) -> str:
+    return "" if default is None else f"`{default}`" if not isinstance(default, float) else f"`{default:g}`"
+
+
+def test_the_table_of_settings_is_the_settings():
+    written = dict(_ROW.findall(_text("docs/settings.md")))
+    real = {str(field.alias): _shown(field.default) for field in Settings.model_fields.values()}
+    assert {name: value.strip() for name, value in written.items()} == real
+
+
+def test_the_readme_names_only_settings_that_exist():
+    names = {str(field.alias) for field in Settings.model_fields.values()}
+    assert set(re.findall(r"`((?:SUPABASE|REDIS|HUBSPOT|LASTSEAT)_[A-Z_]+)`", _text("README.md"))) <= names
+
+
+def test_the_readme_names_every_command_and_no_other():
+    from lastseat.cli import main
+
+    named = set(re.findall(r"`lastseat (\w+)", _text("README.md")))
+    assert named == set(main.commands)
+
+
+@pytest.mark.parametrize("term", _TERMS)
+def test_the_glossary_defines(term):
+    assert re.search(rf"^\| {term} \| \S", _text("docs/glossary.md"), re.MULTILINE)
+
+
+def unknown_proofs(text: str) -> list[str]:
+    """The places that a document names as proof and that are not there; a test is named as `file::test`."""
+    missing = []
+    for name in re.findall(r"`([\w./]+(?:::\w+)?)`", text):
+        place, _, test = name.partition("::")
+        if "/" not in place:
+            continue
+        path = rules.ROOT / place
+        if not path.exists() or (test and f"def {test}(" not in path.read_text("utf-8")):
+            missing.append(name)
+    return missing
+
+
+@pytest.mark.parametrize(
+    "document", ["docs/invariants.md", *(rules.short(p) for p in rules.with_suffix(".md", under="docs/decisions/"))]
+)
+def test_what_is_named_as_proof_is_there(document):
+    assert unknown_proofs(_text(document).split("Enforced by:")[-1]) == []
+
+
+def test_a_proof_that_is_gone_would_be_seen():
+    assert unknown_proofs("`tests/none.py` `tests/house/test_docs.py::test_none` `tests/house`") == [
+        "tests/none.py",
+        "tests/house/test_docs.py::test_none",
+    ]
+
+
+def test_every_decision_is_numbered_in_order():
+    numbers = [int(path.name[:4]) for path in rules.with_suffix(".md", under="docs/decisions/")]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_the_changelog_has_a_place_for_the_next_change():
+    assert "\n## [Unreleased]\n" in _text("CHANGELOG.md")
