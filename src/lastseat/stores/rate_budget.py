@@ -1,0 +1,292 @@
+"""The budget of HubSpot calls, shared over processes through Redis; never trusts an empty window, never a send time.
+
+A call occupies its slot until one window after its reply or time-out, because HubSpot counts arrivals. Redis holds
+the window (stores/lua/budget.lua); each process counts its own calls too and the stricter count wins. While Redis is
+away a process uses only its share, the limit divided by the number of processes (at least by two, since another
+server may run), and only as far as the last reply's headers allow.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from lastseat.errors import Unavailable
+from lastseat.model import OutboxKind
+from lastseat.ports import Slot
+from lastseat.settings import Settings
+from lastseat.stores.keys import budget_window
+from lastseat.stores.rate_window import Heard, LocalWindow, heard
+
+# The share of the window that a kind leaves free for higher ones; a kind that is not named leaves half.
+_KEEP = {
+    "create": 0.0,
+    "read": 0.0,
+    "discover": 0.0,
+    "cancel": 0.05,
+    "verify": 0.1,
+    "link_contact": 0.1,
+    "link_exam": 0.1,
+    "count": 0.15,
+}
+_KEEP_OTHERS = 0.5
+SEARCH = "search"
+_WAIT_MOST_S = 60.0
+
+
+class Scripts(Protocol):
+    """The part of RedisTrips that is needed; raises Unavailable."""
+
+    async def script(self, name: str, keys: Sequence[str], args: Sequence[str | bytes]) -> object:
+        """Run stores/lua/`name`.lua."""
+        ...
+
+
+class _State(msgspec.Struct, frozen=True):
+    """What the script says of the shared window after it ran; durations in milliseconds."""
+
+    ok: bool
+    wait: float
+    serial: int
+    born: float
+    known: bool
+    free: int
+    own: int
+    foreign: int
+    size: int
+    paused: float
+    why: str
+    search_paused: float
+    daily_left: int
+
+
+class SharedSlot:
+    """The right to make one call. Closing it twice, or after giving it back, changes nothing."""
+
+    def __init__(self, budget: "SharedBudget", call_id: str, kind: str) -> None:
+        self._budget = budget
+        self._id = call_id
+        self._kind = kind
+        self._ended = False
+
+    async def close(self, headers: dict[str, str] | None = None, status: int | None = None) -> None:
+        """The reply came (its headers, names in lower case, and status), or the time-out did (neither)."""
+        if not self._ended:
+            self._ended = True
+            await self._budget.closed(self._id, self._kind, headers, status)
+
+    async def give_back(self) -> None:
+        """Nothing was sent: the slot is free at once."""
+        if not self._ended:
+            self._ended = True
+            await self._budget.given_back(self._id)
+
+
+class SharedBudget:
+    """Implements ports.RateBudget. `reserve` and `close` are one Redis trip each."""
+
+    def __init__(self, scripts: Scripts, settings: Settings) -> None:
+        self._scripts = scripts
+        self._settings = settings
+        self._hold_s = settings.hubspot_timeout_s + settings.hubspot_rate_window_s
+        self._local = LocalWindow(
+            limit=settings.hubspot_rate_limit,
+            headroom=settings.hubspot_headroom,
+            window_s=settings.hubspot_rate_window_s,
+            hold_s=self._hold_s,
+        )
+        self._searches = LocalWindow(
+            limit=settings.hubspot_search_limit,
+            headroom=0,
+            window_s=settings.hubspot_search_window_s,
+            hold_s=self._hold_s,
+        )
+        self._share = max(1, (settings.hubspot_rate_limit - settings.hubspot_headroom) // max(2, settings.processes))
+        self._seen = 0
+        self._born: float = 0.0
+        self._untold = False
+        self._paused_until = 0.0
+        self._why = ""
+        self._redis_away = False
+
+    async def reserve(self, kind: OutboxKind | str) -> Slot | float:
+        """A slot, or the seconds to wait before asking again."""
+        if self._paused_s() > 0:
+            return min(self._paused_s(), _WAIT_MOST_S)
+        call_id = uuid.uuid4().hex
+        try:
+            state = await self._run(
+                "reserve", id=call_id, kind=kind, daily_fresh=_ms(self._settings.hubspot_daily_pause_s)
+            )
+        except Unavailable:
+            wait_s = self._reserve_alone(call_id, kind)
+            return wait_s or SharedSlot(self, call_id, kind)
+        if not state.ok:
+            return min(state.wait / 1000, _WAIT_MOST_S)
+        # Race: Redis may know less than this process (flushed, an older copy): the stricter count wins.
+        wait_s = self._local.take(call_id, self._now())
+        if wait_s:
+            await self.given_back(call_id)
+            return min(wait_s, _WAIT_MOST_S)
+        return SharedSlot(self, call_id, kind)
+
+    async def free(self) -> int:
+        """How many calls could start now."""
+        try:
+            return (await self._run("look", kind="create")).free
+        except Unavailable:
+            return 0 if self._paused_s() > 0 else self._local.free_alone(self._now(), self._share)
+
+    async def status(self) -> dict[str, object]:
+        """For /api/ready: `ok` is false while HubSpot told us to wait; `detail` says why and for how long."""
+        try:
+            state = await self._run("look", kind="create")
+        except Unavailable:
+            return self._told(free=self._local.free_alone(self._now(), self._share), known=self._local.truth_known)
+        return self._told(
+            free=state.free,
+            known=state.known,
+            used=state.own,
+            used_by_others=state.foreign,
+            limit=state.size,
+            daily_left=None if state.daily_left < 0 else state.daily_left,
+        )
+
+    async def closed(self, call_id: str, kind: str, headers: dict[str, str] | None, status: int | None) -> None:
+        """A call ended; its slot is free a window from now. Called by the slot."""
+        news = heard(headers)
+        policy = (headers or {}).get("policy-name")
+        sent_ago_s = self._local.close(call_id, self._now(), news)
+        if kind == SEARCH:
+            self._searches.close(call_id, self._now(), Heard())
+        try:
+            await self._run(
+                "close", id=call_id, kind=kind, sent_ago=_ms(sent_ago_s), **self._as_args(news, status, policy)
+            )
+        except Unavailable:
+            self._untold = True
+            self._pause_alone(status, policy, news)
+
+    async def given_back(self, call_id: str) -> None:
+        """A call was not made. Called by the slot."""
+        self._local.drop(call_id)
+        self._searches.drop(call_id)
+        try:
+            await self._run("back", id=call_id)
+        except Unavailable:
+            return  # Crash: the shared slot stays taken until its time-out and a window are over, which is harmless
+
+    def _reserve_alone(self, call_id: str, kind: str) -> float:
+        now = self._now()
+        if kind == SEARCH and (wait_s := self._searches.take_alone(call_id, now, 1)):
+            return wait_s
+        wait_s = self._local.take_alone(call_id, now, self._share)
+        if wait_s and kind == SEARCH:
+            self._searches.drop(call_id)
+        self._untold = self._untold or not wait_s
+        return wait_s
+
+    async def _run(self, op: str, *, kind: str = "", **args: object) -> _State:
+        settings, untold = self._settings, self._untold
+        self._untold = False
+        told = self._local.calls(self._now()) if untold else []
+        sent = {
+            "seen": self._seen,
+            "limit": settings.hubspot_rate_limit,
+            "headroom": settings.hubspot_headroom,
+            "window": _ms(settings.hubspot_rate_window_s),
+            "hold": _ms(self._hold_s),
+            "search_limit": settings.hubspot_search_limit,
+            "search_window": _ms(settings.hubspot_search_window_s),
+            "mine": [(call_id, _ms(ago_s), _ms(free_s)) for call_id, ago_s, free_s in told],
+            "kind": kind,
+            "keep": _KEEP.get(kind, _KEEP_OTHERS),
+            **args,
+        }
+        try:
+            reply = await self._scripts.script("budget", [budget_window()], [op, msgspec.json.encode(sent)])
+        except Unavailable:
+            self._untold = self._untold or untold
+            self._redis_away = True
+            raise
+        return self._learnt(msgspec.json.decode(_as_bytes(reply), type=_State))
+
+    def _learnt(self, state: _State) -> _State:
+        self._redis_away = False
+        self._seen = max(self._seen, state.serial)
+        if state.born != self._born:
+            # Crash: the window in Redis is new to us, so it may lack our calls; the next trip tells it of them.
+            self._born = state.born
+            self._untold = True
+            self._local.forget_others()
+        self._pause(state.paused / 1000, state.why)
+        return state
+
+    def _pause(self, for_s: float, why: str) -> None:
+        # Redis may forget a pause; HubSpot does not.
+        if self._now() + for_s > self._paused_until:
+            self._paused_until = self._now() + for_s
+            self._why = why
+
+    def _as_args(self, news: Heard, status: int | None, policy: str | None) -> dict[str, object]:
+        settings = self._settings
+        args: dict[str, object | None] = {
+            "status": status or 0,
+            "policy": policy,
+            "max": news.max,
+            "remaining": news.remaining,
+            "interval": None if news.interval_s is None else _ms(news.interval_s),
+            "daily": news.daily,
+            "daily_left": news.daily_left,
+            "retry": None if news.retry_s is None else _ms(news.retry_s),
+            "busy_pause": _ms(settings.hubspot_busy_pause_s),
+            "move_pause": _ms(settings.hubspot_move_pause_s),
+            "daily_pause": _ms(self._daily_pause_s()),
+        }
+        return {name: value for name, value in args.items() if value is not None}
+
+    def _daily_pause_s(self) -> float:
+        # HubSpot: the day ends at midnight in the account's zone, which may not be ours; so look again before it.
+        now = datetime.now(ZoneInfo(self._settings.timezone))
+        midnight = datetime.combine(now.date() + timedelta(days=1), time(0), tzinfo=now.tzinfo)
+        return min(self._settings.hubspot_daily_pause_s, max(1.0, (midnight - now).total_seconds()))
+
+    def _pause_alone(self, status: int | None, policy: str | None, news: Heard) -> None:
+        settings = self._settings
+        pauses = {
+            423: max(settings.hubspot_busy_pause_s, news.retry_s or 0),
+            477: news.retry_s or settings.hubspot_move_pause_s,
+            429: self._daily_pause_s() if policy == "DAILY" else news.retry_s or settings.hubspot_rate_window_s,
+        }
+        if status in pauses and policy != "SECONDLY":
+            self._pause(pauses[status], policy or str(status))
+
+    def _told(self, **facts: object) -> dict[str, object]:
+        paused_s = self._paused_s()
+        until = datetime.now(UTC) + timedelta(seconds=paused_s)
+        why = (
+            f"paused by HubSpot until {until.isoformat(timespec='seconds')}: {self._why}"
+            if paused_s > 0
+            else "running"
+        )
+        away = "; Redis is away, so a cautious share is used" if self._redis_away else ""
+        return {"ok": paused_s <= 0, "detail": why + away, "paused_s": round(paused_s, 3), **facts}
+
+    def _paused_s(self) -> float:
+        return max(0.0, self._paused_until - self._now())
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _as_bytes(reply: object) -> bytes | str:
+    assert isinstance(reply, bytes | str)
+    return reply
