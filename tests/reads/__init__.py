@@ -1,0 +1,1 @@
+"""Tests of the read path: views, gates, news, and the bodies made of them."""
