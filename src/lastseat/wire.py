@@ -1,0 +1,160 @@
+"""Builds everything, and is the only place that knows everyone; decides nothing itself."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import msgspec
+from fastapi import FastAPI
+
+from lastseat import settings as settings_module
+from lastseat.embedded.process import die_with_parent
+from lastseat.errors import LastseatError, SetupError
+from lastseat.ports import Database
+from lastseat.reads.bookings import BookingReads
+from lastseat.reads.exams import ExamReads
+from lastseat.settings import Settings
+from lastseat.stores.bulletin import RedisBulletin
+from lastseat.stores.gate import GateKeeper, GateStore
+from lastseat.stores.hubspot import HubSpotClient
+from lastseat.stores.hubspot_codec import Codec
+from lastseat.stores.ledger import Ledger
+from lastseat.stores.postgres import PostgresDatabase
+from lastseat.stores.postgrest import PostgrestDatabase
+from lastseat.stores.rate_budget import SharedBudget
+from lastseat.stores.redis import RedisTrips
+from lastseat.stores.views import ViewStore
+from lastseat.web.app import create_app
+from lastseat.web.services import SampleStudent, Services
+from lastseat.writes.book import Booker
+from lastseat.writes.cancel import Canceller
+from lastseat.writes.delivery import Delivery
+from lastseat.writes.outcomes import Outcomes
+from lastseat.writes.relay import Relay
+
+_SAMPLES = 12
+
+
+def database_of(settings: Settings) -> PostgresDatabase | PostgrestDatabase:
+    """The transport to Supabase: direct when SUPABASE_DB_URL is set, else REST with the service key."""
+    if settings.supabase_db_url is not None:
+        return PostgresDatabase(
+            settings.supabase_db_url.get_secret_value(),
+            connections=settings.postgres_pool,
+            timeout_s=settings.store_timeout_s,
+        )
+    if settings.supabase_url and settings.supabase_service_key:
+        return PostgrestDatabase(
+            settings.supabase_url,
+            settings.supabase_service_key.get_secret_value(),
+            rest_path=settings.supabase_rest_path,
+            connections=settings.postgres_pool,
+            timeout_s=settings.store_timeout_s,
+        )
+    raise SetupError(
+        "No Supabase is configured.",
+        way_out="Set SUPABASE_DB_URL, or SUPABASE_URL and SUPABASE_SERVICE_KEY; `lastseat demo` brings its own.",
+    )
+
+
+def ledger_of(settings: Settings, database: Database) -> Ledger:
+    """The seat ledger over a transport."""
+    codec = Codec(timezone=settings.timezone, booking_key=settings.hubspot_booking_key)
+    return Ledger(database, codec, timezone=settings.timezone, verify_after_s=settings.verify_after_s)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What lives as long as the process."""
+
+    settings: Settings
+    database: PostgresDatabase | PostgrestDatabase
+    ledger: Ledger
+    trips: RedisTrips
+    views: ViewStore
+    bulletin: RedisBulletin
+    hubspot: HubSpotClient
+    budget: SharedBudget
+    relay: Relay
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncGenerator[None]:
+        """Start listening and offering the relay; stop in reverse, letting calls under way end."""
+        self.bulletin.start()
+        relay = asyncio.create_task(self.relay.run())
+        try:
+            yield
+        finally:
+            relay.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await relay
+            await self.bulletin.close()
+            await self.views.close()
+            await self.hubspot.close()
+            await self.trips.close()
+            await self.database.close()
+
+    async def ready(self) -> dict[str, object]:
+        """Each part: ok, what it says, and whether bookings need it."""
+        try:
+            await self.ledger.gates([])
+            supabase: dict[str, object] = {"ok": True, "detail": self.database.name}
+        except LastseatError as error:
+            supabase = {"ok": False, "detail": error.message}
+        redis = self.bulletin.connected
+        fault = self.relay.paused_because
+        return {
+            "supabase": supabase,
+            "redis": {
+                "ok": redis,
+                "detail": "connected" if redis else "away: the ledger decides alone, slower",
+                "needed": False,
+            },
+            "hubspot": {"ok": fault is None, "detail": fault or "accepting writes", "needed": False},
+            "relay": {"ok": True, "detail": f"term {self.relay.term}" if self.relay.term else "another process"},
+            "budget": {"ok": True, "detail": str(await self.budget.status()), "needed": False},
+        }
+
+    async def samples(self) -> list[SampleStudent]:
+        """A few contacts to sign in as, in demo mode."""
+        answer = await self.database.call("sample_contacts", msgspec.json.encode({"limit": _SAMPLES}))
+        return msgspec.json.decode(answer, type=dict[str, list[SampleStudent]])["contacts"]
+
+
+def build(settings: Settings) -> Services:
+    """One process's worth of everything, not started yet."""
+    if settings.redis_url is None:
+        raise SetupError("No Redis is configured.", way_out="Set REDIS_URL; `lastseat demo` brings its own.")
+    redis_url = settings.redis_url.get_secret_value()
+    database = database_of(settings)
+    ledger = ledger_of(settings, database)
+    trips = RedisTrips(redis_url, timeout_s=settings.redis_timeout_s)
+    gates = GateStore(trips, gate_ttl_s=settings.gate_ttl_s)
+    views = ViewStore(trips, settings)
+    bulletin = RedisBulletin(trips, views, url=redis_url, settings=settings)
+    keeper = GateKeeper(gates, ledger, fresh_s=settings.body_age_s)
+    bulletin.subscribe(keeper.hear)
+    outcomes = Outcomes(bulletin)
+    hubspot = HubSpotClient(settings)
+    budget = SharedBudget(trips, settings)
+    delivery = Delivery(hubspot, budget, settings)
+    relay = Relay(ledger=ledger, delivery=delivery, budget=budget, bulletin=bulletin, settings=settings)
+    parts = _Parts(settings, database, ledger, trips, views, bulletin, hubspot, budget, relay)
+    return Services(
+        settings=settings,
+        exams=ExamReads(ledger, gates, ledger, views, bulletin, settings),
+        bookings=BookingReads(ledger, views, bulletin, settings),
+        booker=Booker(look=keeper.look, ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
+        canceller=Canceller(ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
+        ready=parts.ready,
+        lifespan=parts.lifespan,
+        samples=parts.samples,
+    )
+
+
+def app() -> FastAPI:
+    """What each server process runs; reads the environment. Ends with the process that started it."""
+    die_with_parent()
+    return create_app(build(settings_module.load()))
