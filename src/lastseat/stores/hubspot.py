@@ -70,7 +70,9 @@ class HubSpotClient:
         ]
         sent = [_sent(row, row.key) for row in rows]
         answer = await self._batch(slot, self._settings.hubspot_booking_type, "upsert", {"inputs": inputs})
-        return object_results(sent, answer, lambda wire: str((wire.properties or {}).get(name) or ""))
+        results = object_results(sent, answer, lambda wire: str((wire.properties or {}).get(name) or ""))
+        # An upsert cannot miss a record: "not found" is then about something else, and a refusal.
+        return [msgspec.structs.replace(r, outcome="refused") if r.outcome == "missing" else r for r in results]
 
     async def update_bookings(self, slot: Slot, rows: Sequence[OutboxRow]) -> list[RowResult]:
         """Update by HubSpot's id. `missing`: the record is gone."""
@@ -154,7 +156,7 @@ class HubSpotClient:
                 if status == 429 and (policy := error_of(answer.body).policy_name):
                     headers[POLICY] = policy
                 return answer
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             unused = True
             return NoAnswer(sent=False, reason=f"HubSpot could not be reached ({type(error).__name__}).")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
