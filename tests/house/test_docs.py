@@ -119,3 +119,12 @@ def test_every_decision_is_numbered_in_order():
 
 def test_the_changelog_has_a_place_for_the_next_change():
     assert "\n## [Unreleased]\n" in _text("CHANGELOG.md")
+
+
+def test_every_table_and_every_function_of_the_database_is_described():
+    sql = "\n".join(path.read_text("utf-8") for path in rules.with_suffix(".sql", under="src/"))
+    defined = re.findall(r"create table hubspot_sync\.(\w+)|function lastseat_api\.(\w+)", sql)
+    names = {table or function for table, function in defined}
+    text = _text("docs/data.md")
+    assert names
+    assert sorted(name for name in names if f"`{name}`" not in text) == []
