@@ -1,4 +1,4 @@
-"""Tells a subscriber about changed properties of custom objects, as unreliably as HubSpot does."""
+"""Tells a subscriber about changed properties of custom objects, never more reliably than HubSpot does."""
 
 import asyncio
 import base64

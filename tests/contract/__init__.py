@@ -1,0 +1,1 @@
+"""Contracts that two sides must keep, tried from outside."""

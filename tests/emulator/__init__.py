@@ -1,0 +1,1 @@
+"""The HubSpot emulator over raw HTTP: every rule of the vendor, one test."""
