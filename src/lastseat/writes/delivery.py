@@ -48,6 +48,25 @@ class Delivery:
         self.settings = settings
         self.accepted_at: dict[str, float] = {}
 
+    async def deliver(
+        self, kind: OutboxKind, slot: Slot, rows: Sequence[OutboxRow], may_start: MayStart
+    ) -> list[RowResult]:
+        """Bring rows of one kind to HubSpot."""
+        match kind:
+            case "create":
+                return await self.create(slot, rows, may_start)
+            case "cancel":
+                return await self.cancel(slot, rows, may_start)
+            case "count":
+                return await self.count(slot, rows, may_start)
+            case _:
+                return await self.link(slot, kind, rows, may_start)
+
+    async def look(self, slot: Slot, rows: Sequence[OutboxRow]) -> dict[str, Record]:
+        """What HubSpot holds now of these rows, by their key; raise Unavailable or Refused when it cannot be told."""
+        records = await self.hubspot.read_bookings(slot, [BookingId(row.key) for row in rows])
+        return {record.properties.get(self.settings.hubspot_booking_key) or "": record for record in records}
+
     async def create(self, slot: Slot, rows: Sequence[OutboxRow], may_start: MayStart) -> list[RowResult]:
         """Upsert bookings (at most 100). Rows of unknown outcome are read back, and sent only when missing."""
         errand = _Errand(self, "create", self.hubspot.upsert_bookings, _key, slot, may_start)
