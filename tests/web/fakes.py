@@ -15,7 +15,8 @@ from lastseat.web.auth import sign
 from lastseat.web.documents import ListedExam
 from lastseat.web.services import SampleStudent, Services
 
-SECRET = "a secret for tests, as long as HS256 wants it"
+# 64 characters, so that the attack with HS512 is a fair one.
+SECRET = "a secret for tests, as long as HS256 wants and as HS512 wants it"
 STUDENT, OTHER = ContactId("501"), ContactId("502")
 EXAM, FULL_EXAM = ExamId("9001"), ExamId("9002")
 BOOKING, OTHERS_BOOKING = "LS-0000000000000001", "LS-0000000000000002"

@@ -35,7 +35,14 @@ def create_app(services: Services) -> FastAPI:
         async with services.lifespan(), access.running():
             yield
 
-    app = Site(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=lifespan)
+    app = Site(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # the edge counts and logs
+    )
     app.state.services, app.state.tokens, app.state.metrics = services, tokens, metrics
     app.state.shared = SharedBodies()
     student.install(app)

@@ -110,16 +110,19 @@ Reference = Annotated[
 ]
 
 
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+
+
 def parse_json(body: bytes) -> object:
     """Read JSON strictly: UTF-8, no NaN, no bottomless nesting; lone surrogates are left for the field's rule."""
     try:
-        return json.loads(body.decode(), parse_constant=_no_constant)
+        return _DECODER.decode(body.decode())
     except (ValueError, RecursionError) as error:
         raise Refused("The body is not valid JSON.", field="body") from error
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)
 
 
 def parse_query(request: Request, model: type[Model]) -> Model:

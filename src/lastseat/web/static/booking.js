@@ -1,0 +1,147 @@
+// Books one seat. One wish has one key, kept until the server has said yes or no: asking again never books twice.
+
+import { NoAnswer, ask, pause } from "/static/api.js";
+import { askToSignIn, contactId, sessionEnded } from "/static/account.js";
+import { byId, choose, make, sessionText, tell, wordsOf } from "/static/page.js";
+import { allPlaces, markBusy, refresh } from "/static/sessions.js";
+
+const TRIES = 5;
+const FIRST_PAUSE_MS = 500;
+const ASK_STATUS_MS = 1000;
+const ASK_STATUS_TIMES = 120;
+
+// What each type of session must know; a type that is not listed needs nothing.
+const NEEDS = [
+  [/clinical skills/i, "hand"],
+  [/situational judgment|mini-?mock/i, "place"],
+];
+
+/** Ask what the session needs, book it and say what came of it; `changed` when there is something new to show. */
+export async function book(exam, changed) {
+  if (!contactId()) {
+    askToSignIn("Sign in first, then book.");
+    return;
+  }
+  const details = await askDetails(exam);
+  if (details === null) return;
+  markBusy(exam.hubspot_id, true);
+  try {
+    await settle(exam, await send(exam, { examId: exam.hubspot_id, ...details }), changed);
+  } finally {
+    markBusy(exam.hubspot_id, false);
+  }
+}
+
+async function askDetails(exam) {
+  const need = NEEDS.find(([type]) => type.test(exam.mock_type ?? ""))?.[1];
+  if (!need) return {};
+  prepare(exam, need);
+  if ((await choose(byId("ask"))) !== "book") return null;
+  const form = new FormData(byId("ask-form"));
+  const said = String(form.get(need) ?? "").trim();
+  sessionStorage.setItem(`last-${need}`, said);
+  return need === "hand" ? { dominant_hand: said } : { attending_location: said };
+}
+
+function prepare(exam, need) {
+  const last = sessionStorage.getItem(`last-${need}`) ?? "";
+  byId("ask-what").textContent = sessionText(exam);
+  byId("ask-hand").hidden = need !== "hand";
+  byId("ask-place").hidden = need !== "place";
+  for (const radio of document.querySelectorAll("#ask-hand input")) {
+    radio.required = need === "hand";
+    radio.checked = need === "hand" && radio.value === last;
+  }
+  byId("place").required = need === "place";
+  byId("place").value = need === "place" ? last : "";
+  byId("places").replaceChildren(...allPlaces().map((place) => make("option", { value: place })));
+}
+
+/** Send the wish until there is an answer; null when there is none after all tries. */
+async function send(exam, body) {
+  const intent = intentFor(body);
+  tell(`Booking ${sessionText(exam)}…`);
+  for (let attempt = 0; attempt < TRIES; attempt += 1) {
+    if (attempt > 0) tell("The network is slow; asking again. You cannot be booked twice.");
+    let waitMs = FIRST_PAUSE_MS * 2 ** attempt;
+    try {
+      const answer = await ask("POST", "/api/bookings/create", { body, key: intent.key });
+      if (answer.status < 500 && answer.status !== 429) {
+        if (answer.status !== 401) forget(body);
+        return answer;
+      }
+      waitMs = Math.max(waitMs, answer.retryAfterMs);
+    } catch (error) {
+      if (!(error instanceof NoAnswer)) throw error;
+    }
+    await pause(waitMs * (0.75 + Math.random() * 0.5));
+  }
+  return null;
+}
+
+async function settle(exam, answer, changed) {
+  if (answer === null) {
+    tell("No answer came. Press Book again: it is the same wish, you cannot be booked twice.", "bad");
+  } else if (answer.status === 401) {
+    sessionEnded();
+  } else if (answer.status === 202) {
+    tell(`Your seat is secured: ${sessionText(exam)}. It is being confirmed…`, "good");
+    await changed();
+    followUp(exam, answer.body.statusUrl, changed);
+  } else if (answer.status < 300) {
+    tell(answer.status === 201 ? `You are booked: ${sessionText(exam)}.` : wordsOf(answer.body), "good");
+    await changed();
+  } else {
+    tell(refusalText(answer.body), "bad");
+    await Promise.all([refresh(), answer.body.code === "ALREADY_BOOKED" ? changed() : null]);
+  }
+}
+
+function refusalText(body) {
+  if (body.code === "SESSION_FULL") return "This session is full now. Look for another one: seats that others give back show up here.";
+  if (body.code === "ALREADY_BOOKED") return "You already have a seat in this session. It is under My bookings.";
+  return wordsOf(body);
+}
+
+async function followUp(exam, statusUrl, changed) {
+  for (let time = 0; time < ASK_STATUS_TIMES; time += 1) {
+    await pause(ASK_STATUS_MS);
+    const state = await stateOf(statusUrl);
+    if (state === null || state.is_active === "Pending") continue;
+    if (state.is_active === "Refused" || state.is_active === "Failed") {
+      tell(`${sessionText(exam)} could not be booked: ${state.reason ?? "no reason was given"}. The seat was given back.`, "bad");
+    } else if (state.is_active !== "Cancelled") {
+      tell(`Confirmed. You are booked: ${sessionText(exam)}.`, "good");
+    }
+    await changed();
+    return;
+  }
+}
+
+async function stateOf(statusUrl) {
+  try {
+    const { status, body } = await ask("GET", statusUrl);
+    return status === 200 ? body.booking : null;
+  } catch (error) {
+    if (error instanceof NoAnswer) return null;
+    throw error;
+  }
+}
+
+/** The same wish finds its key again, also after the page was loaded anew. */
+function intentFor(body) {
+  const name = nameOf(body);
+  const kept = JSON.parse(sessionStorage.getItem(name) ?? "null");
+  if (kept) return kept;
+  const intent = { key: newKey() };
+  sessionStorage.setItem(name, JSON.stringify(intent));
+  return intent;
+}
+
+const forget = (body) => sessionStorage.removeItem(nameOf(body));
+const nameOf = (body) => `wish ${contactId()} ${JSON.stringify(body)}`;
+
+// crypto.randomUUID is missing on plain http in a school's own network.
+function newKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,79 @@
+// A student's own bookings, and cancelling one. Shows what the server says, remembers nothing.
+
+import { NoAnswer, ask } from "/static/api.js";
+import { contactId, sessionEnded } from "/static/account.js";
+import { byId, choose, make, sessionText, setText, tell, wordsOf } from "/static/page.js";
+import { markMine, refresh } from "/static/sessions.js";
+
+const HELD = new Set(["Active", "Pending", "Completed"]);
+const WORDS = { Active: "Booked", Pending: "Seat secured, being confirmed" };
+
+/** Read the bookings and show them. */
+export async function showMine() {
+  byId("mine").hidden = !contactId();
+  if (!contactId()) {
+    markMine([]);
+    return;
+  }
+  try {
+    const { status, body } = await ask("GET", `/api/bookings/list?contactId=${contactId()}&limit=100`);
+    if (status === 401) sessionEnded();
+    else if (status === 200) render(body.bookings);
+    else setText(byId("mine-state"), wordsOf(body));
+  } catch (error) {
+    if (!(error instanceof NoAnswer)) throw error;
+    setText(byId("mine-state"), "Your bookings could not be loaded; the network is slow.");
+  }
+}
+
+function render(bookings) {
+  const held = bookings.filter((booking) => HELD.has(booking.is_active));
+  const old = bookings.filter((booking) => !HELD.has(booking.is_active));
+  setText(byId("mine-state"), held.length ? "" : "You have no bookings yet.");
+  byId("mine-list").replaceChildren(...held.map(item));
+  byId("mine-old").hidden = old.length === 0;
+  byId("mine-old-list").replaceChildren(...old.map(item));
+  markMine(held);
+}
+
+function item(booking) {
+  const state = booking.is_active ?? "";
+  const card = make("li", { className: "card" },
+    make("h3", { textContent: booking.mock_type ?? booking.mock_exam_name ?? "Session" }),
+    make("p", { className: "where", textContent: sessionText({ ...booking, mock_type: " " }).replace(/^[ ,]+/, "") }),
+    make("p", { className: `state ${state.toLowerCase()}`, textContent: WORDS[state] ?? state }));
+  if (booking.reason) card.append(make("p", { className: "soft", textContent: booking.reason }));
+  if (state === "Active" || state === "Pending") card.append(make("p", {}, cancelButton(booking)));
+  return card;
+}
+
+function cancelButton(booking) {
+  const which = make("span", { className: "only-heard", textContent: sessionText(booking) });
+  const button = make("button", { type: "button", className: "quiet" }, "Cancel ", which);
+  button.addEventListener("click", () => cancel(booking));
+  return button;
+}
+
+async function cancel(booking) {
+  byId("confirm-what").textContent = sessionText(booking);
+  if ((await choose(byId("confirm"))) !== "cancel") return;
+  tell("Cancelling…");
+  try {
+    const bookingIds = [booking.hubspot_id ?? booking.booking_id];
+    const { status, body } = await ask("POST", "/api/bookings/batch-cancel", { body: { bookingIds } });
+    if (status === 401) sessionEnded();
+    else if (status !== 200) tell(wordsOf(body), "bad");
+    else tellResult(body.results[0], booking);
+  } catch (error) {
+    if (!(error instanceof NoAnswer)) throw error;
+    tell("No answer came. Press Cancel again: cancelling twice does no harm.", "bad");
+  }
+  await Promise.all([showMine(), refresh()]);
+  byId("mine-title").focus();
+}
+
+function tellResult(result, booking) {
+  if (!result.success) tell(wordsOf(result), "bad");
+  else if (result.status === "pending") tell(`Your cancellation is noted and being confirmed: ${sessionText(booking)}.`, "good");
+  else tell(`Cancelled: ${sessionText(booking)}.`, "good");
+}

@@ -1,0 +1,60 @@
+// Small things that every part of the page uses: elements, sentences, the live notice. Keeps no state.
+
+export const byId = (id) => document.getElementById(id);
+
+/** Make an element; text only ever goes in as text. */
+export function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+/** Change text only when it differs, so that screen readers are not told what they know. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** Say it where everybody, also a screen reader, notices. `kind`: "", "good" or "bad". */
+export function tell(text, kind = "") {
+  const notice = byId("notice");
+  notice.className = `notice ${kind}`;
+  setText(notice, text);
+}
+
+/** The server's own words, or ours when there are none. */
+export const wordsOf = (body) => body?.error ?? "Something went wrong. Please try again.";
+
+const dayFormat = new Intl.DateTimeFormat("en-CA", {
+  weekday: "long", year: "numeric", month: "long", day: "numeric", timeZone: "UTC",
+});
+const momentFormat = new Intl.DateTimeFormat("en-CA", {
+  weekday: "short", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit",
+});
+
+/** A date without a time belongs to no time zone: it is shown as written. */
+export function dayText(date) {
+  const moment = new Date(`${date}T00:00:00Z`);
+  return Number.isNaN(moment.getTime()) ? "Date to be announced" : dayFormat.format(moment);
+}
+
+export const momentText = (moment) => momentFormat.format(moment);
+
+export const timeText = (time) => (time ?? "").slice(0, 5);
+
+/** "Clinical Skills, Wednesday, March 5, 2031, 09:00, Calgary", without what is not known. */
+export function sessionText(session) {
+  const name = session.mock_type ?? session.mock_exam_name ?? "Session";
+  const day = session.exam_date ? dayText(session.exam_date) : "";
+  return [name, day, timeText(session.start_time), session.location].filter(Boolean).join(", ");
+}
+
+export const seatsText = (count) => (count === 1 ? "1 seat left" : `${count} seats left`);
+
+/** Show a dialog and return the value of the button that closed it; "" for Escape. */
+export function choose(dialog) {
+  return new Promise((done) => {
+    dialog.returnValue = "";
+    dialog.addEventListener("close", () => done(dialog.returnValue), { once: true });
+    dialog.showModal();
+  });
+}

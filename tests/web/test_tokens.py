@@ -1,0 +1,212 @@
+"""Tokens under attack: only what the secret's owner signed for us counts, and only while it lasts."""
+
+import base64
+import json
+import time
+
+import jwt
+import pytest
+
+from lastseat.errors import Refused, SetupError
+from lastseat.settings import Settings
+from lastseat.web import auth
+from lastseat.web.app import create_app
+from lastseat.web.auth import Tokens
+from tests.web.caller import ORIGIN, Caller
+from tests.web.fakes import EXAM, SECRET, STUDENT, World, staff, student
+
+NOW = int(time.time())
+GOOD = {"sub": "u1", "aud": "authenticated", "exp": NOW + 600, "contact_id": STUDENT}
+
+
+def signed(claims: dict, secret: str = SECRET, algorithm: str = "HS256") -> str:
+    return jwt.encode(claims, secret, algorithm=algorithm)
+
+
+def unsigned(claims: dict, algorithm: str) -> str:
+    parts = [json.dumps(part).encode() for part in ({"alg": algorithm, "typ": "JWT"}, claims)]
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts) + "."
+
+
+def without(name: str) -> dict:
+    return {key: value for key, value in GOOD.items() if key != name}
+
+
+BAD = {
+    "another secret": signed(GOOD, "b" * 40),
+    "no signature": unsigned(GOOD, "none"),
+    "another algorithm of the same key": signed(GOOD, algorithm="HS512"),
+    "ended": signed({**GOOD, "exp": NOW - 60}),
+    "without end": signed(without("exp")),
+    "not yet begun": signed({**GOOD, "nbf": NOW + 60}),
+    "another audience": signed({**GOOD, "aud": "anon"}),
+    "without audience": signed(without("aud")),
+    "without subject": signed(without("sub")),
+    "a contact that is no id": signed({**GOOD, "contact_id": "1; drop table"}),
+    "a contact that is a list": signed({**GOOD, "contact_id": ["501"]}),
+    "no token": "rubbish",
+    "empty parts": "..",
+    "endless": "x" * 10_000,
+    "not ASCII": "tökén",
+}
+
+
+@pytest.mark.parametrize("token", BAD.values(), ids=BAD.keys())
+async def test_a_bad_token_is_401_and_never_taken_for_nobody(caller: Caller, token: str):
+    reply = await caller.get("/api/bookings/list", token=token)
+    assert (reply.status, reply.code) == (401, "UNAUTHENTICATED")
+    assert token not in reply.body.decode()
+
+
+@pytest.mark.parametrize("header", ["Basic dTpw", "Bearer", "Bearer ", "bearer", "a.bare.token", ""])
+async def test_a_malformed_authorization_is_401_even_beside_a_good_cookie(caller: Caller, header: str):
+    caller.cookies["lastseat_session"] = student()
+    assert (await caller.get("/api/bookings/list", headers={"authorization": header})).status == 401
+
+
+def test_the_contact_is_read_from_the_top_or_from_app_metadata_never_from_user_metadata():
+    tokens = Tokens(SECRET)
+    bare = without("contact_id")
+    assert tokens.verify(signed(GOOD)).identity.contact_id == STUDENT
+    assert tokens.verify(signed({**bare, "app_metadata": {"contact_id": 501}})).identity.contact_id == STUDENT
+    forged = {"contact_id": "501", "permissions": ["bookings.cancel"]}
+    identity = tokens.verify(signed({**bare, "user_metadata": forged})).identity
+    assert identity.contact_id is None
+    assert not identity.is_staff
+
+
+def test_permissions_that_we_do_not_know_make_nobody_staff():
+    identity = Tokens(SECRET).verify(staff("newsletter.read", "bookings.view")).identity
+    assert identity.permissions == {"bookings.view"}
+    assert not Tokens(SECRET).verify(signed({**GOOD, "permissions": "bookings.view"})).identity.is_staff
+
+
+def test_a_verified_token_is_remembered_but_not_past_its_end():
+    clock = [float(NOW)]
+    tokens = Tokens(SECRET, now=lambda: clock[0])
+    token = signed({**GOOD, "exp": NOW + 30})
+    first = tokens.verify(token)
+    assert tokens.verify(token) is first
+    clock[0] = NOW + 30.0
+    assert tokens.verify(token) is not first  # asked again, and PyJWT's own clock still says good
+
+
+def test_a_bad_token_is_not_remembered_as_good_and_a_changed_one_is_another():
+    tokens = Tokens(SECRET)
+    token = signed(GOOD)
+    tokens.verify(token)
+    with pytest.raises(Refused):
+        tokens.verify(token[:-2] + ("AA" if token[-2:] != "AA" else "BB"))
+
+
+def test_the_memory_for_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(auth, "_KNOWN_MOST", 3)
+    tokens = Tokens(SECRET)
+    for number in range(1, 9):
+        tokens.verify(student(str(number)))
+    assert len(tokens._known) == 3
+
+
+async def test_a_cookie_signs_in_like_a_token(caller: Caller, world: World):
+    reply = await caller.post("/api/session", {"token": student()}, headers={"origin": ORIGIN})
+    assert reply.json["session"]["contact_id"] == STUDENT
+    cookie = reply.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+    assert "secure" not in cookie
+    assert (await caller.get("/api/bookings/list")).status == 200
+    booked = await caller.post("/api/bookings/create", {"examId": EXAM}, headers={"origin": ORIGIN})
+    assert booked.status == 201
+
+
+@pytest.mark.parametrize(("scheme", "proxy"), [("https", {}), ("http", {"x-forwarded-proto": "https"})])
+async def test_over_https_the_cookie_is_secure(caller: Caller, scheme: str, proxy: dict):
+    reply = await caller.post(
+        "/api/session", {"token": student()}, headers={"origin": ORIGIN, **proxy}, scheme=scheme
+    )
+    assert "secure" in reply.headers["set-cookie"].lower()
+
+
+FOREIGN = [
+    {},
+    {"origin": "http://evil.test"},
+    {"origin": "null"},
+    {"origin": "http://school.test.evil.test"},
+    {"origin": "http://school.test:81"},
+    {"origin": "file://school.test"},
+    {"origin": "http://[school.test"},
+    {"sec-fetch-site": "cross-site"},
+    {"origin": "http://evil.test", "sec-fetch-site": "same-origin"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/api/bookings/create", {"examId": EXAM}),
+        ("POST", "/api/bookings/batch-cancel", {"bookingId": "LS-1"}),
+        ("POST", "/api/session", {"token": "any"}),
+        ("POST", "/api/demo/session", {"contact_id": STUDENT}),
+        ("DELETE", "/api/session", None),
+    ],
+)
+async def test_another_sites_page_cannot_use_the_cookie(
+    demo: Caller, world: World, method: str, path: str, body: object, headers: dict
+):
+    demo.cookies["lastseat_session"] = student()
+    reply = await demo.ask(method, path, body=body, headers=headers)
+    assert (reply.status, reply.code, reply.json["field"]) == (403, "FORBIDDEN", "Origin")
+    assert "set-cookie" not in reply.headers
+    assert world.booker.asked == []
+    assert world.canceller.asked == []
+
+
+async def test_a_bearer_token_needs_no_origin(caller: Caller):
+    headers = {"origin": "http://evil.test"}
+    reply = await caller.post("/api/bookings/create", {"examId": EXAM}, token=student(), headers=headers)
+    assert reply.status == 201
+
+
+async def test_signing_out_takes_the_cookie_away(caller: Caller):
+    await caller.post("/api/session", {"token": student()}, headers={"origin": ORIGIN})
+    await caller.ask("DELETE", "/api/session", headers={"origin": ORIGIN})
+    assert caller.cookies == {}
+    assert (await caller.get("/api/session")).json["session"] is None
+
+
+async def test_a_bad_token_does_not_become_a_cookie(caller: Caller):
+    reply = await caller.post("/api/session", {"token": BAD["ended"]}, headers={"origin": ORIGIN})
+    assert reply.status == 401
+    assert caller.cookies == {}
+
+
+async def test_an_ended_cookie_shows_nobody_and_is_401_where_somebody_is_needed(caller: Caller):
+    caller.cookies["lastseat_session"] = BAD["ended"]
+    assert (await caller.get("/api/session")).json["session"] is None
+    assert (await caller.get("/api/bookings/list")).status == 401
+
+
+async def test_the_demo_signs_in_sample_students_only(demo: Caller):
+    [sample] = (await demo.get("/api/demo/students")).json["students"]
+    origin = {"origin": ORIGIN}
+    assert (await demo.post("/api/demo/session", {"contact_id": "999"}, headers=origin)).status == 422
+    assert (await demo.post("/api/demo/session", {"contact_id": sample["contact_id"]}, headers=origin)).status == 200
+    assert (await demo.get("/api/bookings/list")).status == 200
+
+
+def test_without_a_secret_nothing_starts():
+    with pytest.raises(SetupError, match="SUPABASE_JWT_SECRET is not set"):
+        create_app(World().services(supabase_jwt_secret=None))
+    with pytest.raises(SetupError, match="SUPABASE_JWT_SECRET is not set"):
+        create_app(World().services(supabase_jwt_secret=None, demo=True, processes=2))
+    with pytest.raises(SetupError, match="too short"):
+        create_app(World().services(supabase_jwt_secret="secret"))
+
+
+def test_a_demo_of_one_process_makes_up_a_secret_of_its_own():
+    first, second = (auth.tokens_for(Settings(demo=True)) for _ in range(2))
+    token = first.sign(subject="x", ttl_s=60, contact_id="501")
+    assert first.verify(token).identity.contact_id == STUDENT
+    with pytest.raises(Refused):
+        second.verify(token)
