@@ -39,7 +39,15 @@ class FakeExams:
     body: bytes = b""
 
     def __post_init__(self) -> None:
-        exam = ListedExam(hubspot_id=EXAM, mock_type="Clinical Skills", remaining=3, status="limited", capacity=20)
+        exam = ListedExam(
+            id=EXAM,
+            hubspot_id=EXAM,
+            mock_type="Clinical Skills",
+            bookable=True,
+            remaining=3,
+            status="limited",
+            capacity=20,
+        )
         self.body = msgspec.json.encode({"success": True, "exams": [exam]})
 
     async def available(self, **filters: Any) -> bytes:
@@ -53,7 +61,7 @@ class FakeExams:
             raise self.error
         if exam_id != EXAM:
             raise Refused("There is no such exam.", code="EXAM_NOT_FOUND")
-        return b'{"success":true,"capacity":20,"total_bookings":17,"remaining":3,"is_full":false}'
+        return b'{"success":true,"exam_id":"9001","capacity":20,"total_bookings":17,"remaining":3,"is_full":false}'
 
 
 @dataclass
@@ -79,7 +87,7 @@ class FakeBookings:
 
     def _page(self, references: list[str], page: int, limit: int) -> bytes:
         bookings = [{"booking_id": reference, "contact_id": self.owners[reference]} for reference in references]
-        pagination = {"page": page, "limit": limit, "total": len(bookings)}
+        pagination = {"page": page, "limit": limit, "total": len(bookings), "pages": 1}
         return msgspec.json.encode({"success": True, "bookings": bookings, "pagination": pagination})
 
 

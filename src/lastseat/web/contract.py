@@ -25,7 +25,7 @@ CANCEL_MOST = 100
 PAGE_MOST = 1_000_000
 LIMIT_MOST = 100
 
-Filter = Literal["all", "upcoming", "past", "cancelled"]
+Filter = Literal["all", "upcoming", "past", "pending", "cancelled", "refused"]
 
 # What the PRD's clients send along and the exam or this service decides: read over, never stored.
 _SNAKE = (

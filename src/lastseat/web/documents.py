@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from lastseat.model import Booking, Exam
+from lastseat.model import Booking, Exam, ExamId
 from lastseat.web.services import SampleStudent
 
 
@@ -14,23 +14,31 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     success: Literal[True]
 
 
-class ListedExam(Exam, frozen=True, kw_only=True):
-    """An exam with its live seat count; `limited` is nearly full."""
+class Read(Answer, frozen=True, kw_only=True):
+    """What a store said. `stale`: the database is away, this is what it said last."""
 
+    stale: bool = False
+
+
+class ListedExam(Exam, frozen=True, kw_only=True):
+    """An exam with its live seat count. `limited` is nearly full; `bookable` is false until it opens."""
+
+    id: ExamId
+    bookable: bool
     remaining: int
     status: Literal["available", "limited", "full"]
 
 
-class Exams(Answer, frozen=True, kw_only=True):
-    """Every session that students may see. `stale`: the database is away, this is what it said last."""
+class Exams(Read, frozen=True, kw_only=True):
+    """Every session that students may see, by date and start."""
 
     exams: list[ListedExam]
-    stale: bool = False
 
 
-class Capacity(Answer, frozen=True, kw_only=True):
+class Capacity(Read, frozen=True, kw_only=True):
     """The seats of one exam."""
 
+    exam_id: ExamId
     capacity: int
     total_bookings: int
     remaining: int
@@ -43,16 +51,17 @@ class Pagination(msgspec.Struct, frozen=True, kw_only=True):
     page: int
     limit: int
     total: int
+    pages: int
 
 
-class Bookings(Answer, frozen=True, kw_only=True):
+class Bookings(Read, frozen=True, kw_only=True):
     """A page of bookings. `is_active` is Pending for a seat that HubSpot has not confirmed yet."""
 
     bookings: list[Booking]
     pagination: Pagination
 
 
-class OneBooking(Answer, frozen=True, kw_only=True):
+class OneBooking(Read, frozen=True, kw_only=True):
     """One booking."""
 
     booking: Booking

@@ -5,8 +5,12 @@ import { contactId, sessionEnded } from "/static/account.js";
 import { byId, choose, make, sessionText, setText, tell, wordsOf } from "/static/page.js";
 import { markMine, refresh } from "/static/sessions.js";
 
-const HELD = new Set(["Active", "Pending", "Completed"]);
-const WORDS = { Active: "Booked", Pending: "Seat secured, being confirmed" };
+// HubSpot's older apps wrote these words in many ways; whatever is not over holds a seat.
+const OVER = /^(cancell?ed|refused|failed|inactive|false|no)$/i;
+const CANCELLABLE = /^(active|pending|true|yes|confirmed)$/i;
+const WORDS = { active: "Booked", pending: "Seat secured, being confirmed" };
+
+const stateOf = (booking) => booking.is_active ?? booking.booking_status ?? "";
 
 /** Read the bookings and show them. */
 export async function showMine() {
@@ -27,8 +31,8 @@ export async function showMine() {
 }
 
 function render(bookings) {
-  const held = bookings.filter((booking) => HELD.has(booking.is_active));
-  const old = bookings.filter((booking) => !HELD.has(booking.is_active));
+  const held = bookings.filter((booking) => !OVER.test(stateOf(booking)));
+  const old = bookings.filter((booking) => OVER.test(stateOf(booking)));
   setText(byId("mine-state"), held.length ? "" : "You have no bookings yet.");
   byId("mine-list").replaceChildren(...held.map(item));
   byId("mine-old").hidden = old.length === 0;
@@ -37,13 +41,13 @@ function render(bookings) {
 }
 
 function item(booking) {
-  const state = booking.is_active ?? "";
+  const state = stateOf(booking);
   const card = make("li", { className: "card" },
     make("h3", { textContent: booking.mock_type ?? booking.mock_exam_name ?? "Session" }),
     make("p", { className: "where", textContent: sessionText({ ...booking, mock_type: " " }).replace(/^[ ,]+/, "") }),
-    make("p", { className: `state ${state.toLowerCase()}`, textContent: WORDS[state] ?? state }));
+    make("p", { className: `state ${state.toLowerCase()}`, textContent: WORDS[state.toLowerCase()] ?? state }));
   if (booking.reason) card.append(make("p", { className: "soft", textContent: booking.reason }));
-  if (state === "Active" || state === "Pending") card.append(make("p", {}, cancelButton(booking)));
+  if (CANCELLABLE.test(state)) card.append(make("p", {}, cancelButton(booking)));
   return card;
 }
 

@@ -131,8 +131,8 @@ function action(exam) {
   if (busy.has(exam.hubspot_id)) return { text: "Booking…", can: false };
   if (held === "Pending") return { text: "Confirming…", can: false };
   if (held) return { text: "Booked", can: false };
-  if (exam.opens_at && new Date(exam.opens_at) > new Date()) {
-    return { text: `Opens ${momentText(new Date(exam.opens_at))}`, can: false };
+  if (exam.bookable === false) {
+    return { text: exam.opens_at ? `Opens ${momentText(new Date(exam.opens_at))}` : "Not open yet", can: false };
   }
   return exam.remaining > 0 ? { text: "Book", can: true } : { text: "Full", can: false };
 }
