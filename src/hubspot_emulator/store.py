@@ -37,7 +37,11 @@ class Store:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             self._guard = _only_one(folder)
-        self._replay()
+        try:
+            self._replay()
+        except SystemExit:
+            self._let_go()
+            raise
         self.journal = Journal(folder / JOURNAL if folder else None)
         self.requests = Journal(folder / REQUESTS if folder else None)
         self._log_interrupted()
@@ -123,6 +127,9 @@ class Store:
         """Lets go of the folder."""
         self.journal.close()
         self.requests.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._guard is not None:
             self._guard.close()
 

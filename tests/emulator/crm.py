@@ -79,9 +79,7 @@ class Crm:
     async def call(self, method: str, path: str, body: Any = None, **more: Any) -> Answer:
         headers = {"Authorization": "Bearer pat-demo"} | more.pop("headers", {})
         try:
-            async with self.session.request(
-                method, self.url + path, json=body, headers=headers, **more
-            ) as answer:
+            async with self.session.request(method, self.url + path, json=body, headers=headers, **more) as answer:
                 text = await answer.text()
                 as_json = "json" in answer.headers.get("Content-Type", "")
                 return Answer(answer.status, await answer.json() if as_json else text, answer.headers)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.emulator.crm import BOOKINGS, CONTACTS, EXAMS, running
 from hubspot_emulator.standard import first_events
+from tests.emulator.crm import BOOKINGS, CONTACTS, EXAMS, running
 
 PAIR = f"/crm/v4/associations/{BOOKINGS}/{CONTACTS}"
 

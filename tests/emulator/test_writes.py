@@ -112,7 +112,8 @@ async def test_upsert_results_are_not_in_the_order_of_inputs(crm):
 
 
 async def test_upsert_takes_no_associations(crm):
-    """inputs are `{id, idProperty, objectWriteTraceId?, properties}`: **no associations**, so link in a second call."""
+    """inputs are `{id, idProperty, objectWriteTraceId?, properties}`: **no associations**, so link in a second
+    call."""
     contact = await crm.create("contacts", email="a@b.ca")
     label = (await crm.get(f"/crm/v4/associations/{BOOKINGS}/contacts/labels")).body["results"][0]
     types = [{"associationCategory": "USER_DEFINED", "associationTypeId": label["typeId"]}]
@@ -158,7 +159,9 @@ async def test_an_upsert_sent_twice_makes_one_record(crm):
 async def test_an_unknown_outcome_is_read_back_by_the_unique_property(crm):
     """To resolve an unknown outcome use `batch/read` with `idProperty`; **never search** (it lags)."""
     await crm.upsert("B-1")
-    answer = await crm.batch("read", [{"id": "B-1"}, {"id": "B-2"}], idProperty="booking_id", properties=["booking_id"])
+    answer = await crm.batch(
+        "read", [{"id": "B-1"}, {"id": "B-2"}], idProperty="booking_id", properties=["booking_id"]
+    )
     assert answer.status == 207
     assert [one["properties"]["booking_id"] for one in answer.body["results"]] == ["B-1"]
     assert answer.body["errors"][0]["context"]["ids"] == ["B-2"]
