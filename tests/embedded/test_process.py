@@ -212,3 +212,34 @@ def test_a_worker_whose_server_is_already_gone_ends_at_once() -> None:
     source = "from lastseat.embedded.process import die_with_parent; die_with_parent(parent_pid=1); print('alive')"
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False, timeout=10)
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, "")
+
+
+STARTER = """
+import subprocess, sys
+subprocess.run([sys.argv[1], "-c", sys.argv[2]])
+"""
+STARTED = """
+import os, signal
+from lastseat.embedded.process import die_with_uv
+die_with_uv()
+print(os.getpid(), flush=True)
+signal.alarm(20)
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize(("name", "ends"), [("uv", True), ("shell", False)])
+def test_a_killed_uv_takes_us_along_and_a_killed_shell_does_not(open_folder: Path, name: str, ends: bool) -> None:
+    starter = open_folder / name
+    starter.symlink_to(Path(sys.executable).resolve())
+    command = [str(starter), "-c", STARTER, sys.executable, STARTED]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        (pid,) = numbers(running)
+        running.kill()
+        running.wait()
+        if ends:
+            until_gone(pid)
+        else:
+            time.sleep(0.2)
+            assert lives(pid)
+            os.kill(pid, signal.SIGKILL)

@@ -251,7 +251,7 @@ def test_a_full_disk_while_making_the_database_is_one_line(
     line = refusal_of(EmbeddedPostgres(open_folder))
     assert line == (
         "Postgres 18 did not start: initdb: error: could not write file: No space left on device. "
-        f"Its log is {open_folder}/postgres.log."
+        f"Free some space on the disk of {open_folder}."
     )
     monkeypatch.undo()
     with EmbeddedPostgres(open_folder) as postgres:

@@ -22,7 +22,8 @@ READY_S = 60.0  # Limit: crash recovery of a large database takes a while; a hea
 SETTLE_S = 10.0  # Limit: how long the processes of a killed predecessor may take to end
 ATTEMPTS = 8  # Limit: ports tried before giving up
 PROGRAMS = {"postgres", "valkey-server"}  # a shell that stands in the folder is not ours to end
-STAMP = re.compile(r"^(\d{4}-\d\d-\d\d [\d:.]+ UTC \[\d+\]|\d+:\w \d+ \w+ \d{4} [\d:.]+ [#*.-]) ")
+STAMP = re.compile(r"^(.*?\d{4}-\d\d-\d\d [\d:.]+ UTC \[\d+\]|\d+:\w \d+ \w+ \d{4} [\d:.]+ [#*.-]) ")
+DISK_FULL = ("No space left on device", "wrote only", "Disk quota exceeded")
 TELLING = ("FATAL", "PANIC", "error:", "cannot run", "ERROR", "an't", "Failed")
 PORT_TAKEN = "Address already in use"
 
@@ -199,7 +200,9 @@ class Part(abc.ABC):
 
     def _failure(self, output: str) -> SetupError:
         log = self.folder / f"{self.home.name}.log"
-        return SetupError(f"{self.what} did not start: {reason(output)}.", way_out=f"Its log is {log}.")
+        full = any(sign in output for sign in DISK_FULL)
+        way_out = f"Free some space on the disk of {self.folder}." if full else f"Its log is {log}."
+        return SetupError(f"{self.what} did not start: {reason(output)}.", way_out=way_out)
 
     def _settle(self) -> None:
         """Wait for what a killed predecessor left running in our files, and end what does not end itself."""

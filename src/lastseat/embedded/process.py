@@ -217,6 +217,16 @@ def die_with_parent(*, parent_pid: int | None = None, death_signal: signal.Signa
         os.kill(os.getpid(), death_signal)
 
 
+def die_with_uv() -> None:
+    """When `uv run` started us, end when it ends: a kill -9 reaches uv alone and would leave us running unseen."""
+    try:
+        parent = Path(f"/proc/{os.getppid()}/comm").read_text().strip()
+    except OSError:
+        return  # no /proc on this system; Ctrl-C and SIGTERM are passed on by uv itself
+    if parent == "uv":
+        die_with_parent()
+
+
 def _end_when_orphaned(parent_pid: int, death_signal: signal.Signals) -> None:
     while os.getppid() == parent_pid:
         time.sleep(PARENT_POLL_S)
