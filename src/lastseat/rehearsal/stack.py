@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TypeVar
 
+import msgspec
+
 from lastseat.embedded.folder import Say, silent, write_private
 from lastseat.embedded.stack import EmbeddedStack
 from lastseat.model import Properties, Record
@@ -117,23 +119,48 @@ class LocalStack:
         ids = await self.portal.sow({types[0]: school.exams, types[1]: school.contacts})
         exams = [Session(exam_id=i, properties=p) for i, p in zip(ids[types[0]], school.exams, strict=True)]
         students = [Student(contact_id=i, properties=p) for i, p in zip(ids[types[1]], school.contacts, strict=True)]
+        await self.mirror(exams, students)
+        return exams, students
+
+    async def known(self) -> tuple[list[Session], list[Student]]:
+        """The sessions and students that HubSpot already holds."""
+        state = msgspec.json.decode(await self.portal.state(), type=_State).objects
+        exams = [Session(exam_id=r.id, properties=r.properties) for r in state[self.settings.hubspot_exam_type]]
+        contacts = state[self.settings.hubspot_contact_type]
+        return exams, [Student(contact_id=r.id, properties=r.properties) for r in contacts if not r.archived]
+
+    async def mirror(self, exams: Sequence[Session], students: Sequence[Student]) -> None:
+        """Bring the ledger's mirror up to these; doing it again changes nothing."""
         database = PostgresDatabase(
             self.embedded.postgres_url, connections=1, timeout_s=self.settings.store_timeout_s
         )
         try:
             ledger = self._ledger(database)
-            await ledger.mirror(exams=_records([(e.exam_id, e.properties) for e in exams]))
-            for start in range(0, len(students), MIRROR_ROWS):
-                some = students[start : start + MIRROR_ROWS]
-                await ledger.mirror(contacts=_records([(s.contact_id, s.properties) for s in some]))
+            for some in _portions(_records([(e.exam_id, e.properties) for e in exams])):
+                await ledger.mirror(exams=some)
+            for some in _portions(_records([(s.contact_id, s.properties) for s in students])):
+                await ledger.mirror(contacts=some)
         finally:
             await database.close()
-        return exams, students
 
     def _ledger(self, database: PostgresDatabase) -> Ledger:
         settings = self.settings
         codec = Codec(timezone=settings.timezone, booking_key=settings.hubspot_booking_key)
         return Ledger(database, codec, timezone=settings.timezone, verify_after_s=settings.verify_after_s)
+
+
+class _Held(msgspec.Struct):
+    id: str
+    properties: dict[str, str]
+    archived: bool = False
+
+
+class _State(msgspec.Struct):
+    objects: dict[str, list[_Held]]
+
+
+def _portions(rows: list[Record]) -> list[list[Record]]:
+    return [rows[start : start + MIRROR_ROWS] for start in range(0, len(rows), MIRROR_ROWS)]
 
 
 def _records(rows: Sequence[tuple[str, Properties]]) -> list[Record]:

@@ -1,0 +1,82 @@
+"""`lastseat doctor`: checks the invariants over a running service or a kept run, and says what it saw."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from lastseat.cli import running
+from lastseat.cli.frame import run, say
+from lastseat.cli.look import Look
+from lastseat.embedded.folder import data_folder
+from lastseat.errors import Refused
+from lastseat.rehearsal.kept import is_kept, read_kept
+from lastseat.settings import Settings, load
+from lastseat.upkeep.doctor import Report, examine, examine_twice, told
+
+SECOND_LOOK_S: Final = 3.0
+SITE_LOG: Final = "site.log"
+
+
+@click.command(short_help="Check that nothing is lost, oversold or stranded.")
+@click.option(
+    "--data",
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A run kept by `lastseat rush --keep`, or the data folder of a running demo.  [default: LASTSEAT_DATA_DIR]",
+)
+@click.option("--hubspot/--no-hubspot", default=True, help="Read HubSpot's bookings too, 100 a call.  [default: yes]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(folder: Path | None, *, hubspot: bool, as_json: bool) -> None:
+    """Check the invariants I1 to I9 over all stores, and explain what is wrong.
+
+    Looks at the stores that the environment names, else at what runs in the data folder. A finding in a running
+    service counts when a second look shows it again. Exit 1 when a promise is broken or there is nothing to check.
+    """
+    if folder is not None and is_kept(folder):
+        report = examine(read_kept(folder).evidence)
+    else:
+        report = _of_running(folder, hubspot=hubspot)
+    click.echo(_as_json(report) if as_json else told(report))
+    raise SystemExit(0 if report.healthy else 1)
+
+
+def _of_running(folder: Path | None, *, hubspot: bool) -> Report:
+    settings = load()
+    log_path = None
+    if folder is not None or settings.supabase_db_url is None:
+        folder = folder or data_folder(settings.data_dir)
+        settings, log_path = _noted(folder), folder / SITE_LOG
+    look = Look(settings, hubspot=hubspot, log_path=log_path, say=say)
+    return run(lambda: examine_twice(look.evidence, lambda: asyncio.sleep(SECOND_LOOK_S)))
+
+
+def _noted(folder: Path) -> Settings:
+    note = running.read_note(folder)
+    if note is None:
+        raise Refused(
+            f"Nothing to check: nothing runs in {folder}, and it is no kept run. Start `lastseat demo`, "
+            "or set SUPABASE_DB_URL, or give --data a folder that `lastseat rush --keep` filled.",
+            code="NOT_FOUND",
+        )
+    return load(**{name.lower(): value for name, value in note.environment.items()})
+
+
+def _as_json(report: Report) -> str:
+    body = {
+        "healthy": report.healthy,
+        "seen": report.seen,
+        "invariants": [
+            {
+                "invariant": verdict.invariant,
+                "promise": verdict.promise,
+                "looked_at": verdict.looked_at,
+                "broken": verdict.broken,
+                "findings": verdict.findings,
+            }
+            for verdict in report.verdicts
+        ],
+    }
+    return msgspec.json.encode(body).decode()
