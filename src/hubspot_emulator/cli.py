@@ -134,8 +134,9 @@ def _fill(emulator: Emulator, given: dict[str, Any]) -> None:
 async def _serve(emulator: Emulator, given: dict[str, Any]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    if sys.platform != "win32":  # there, Ctrl-C ends the process without ceremony
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
 
     def ready(url: str) -> None:
         print(f"hubspot-emulator listening on {url}", flush=True)  # noqa: T201  the one line of output

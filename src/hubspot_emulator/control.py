@@ -71,6 +71,7 @@ class Control:
         found = sorted((one for one in self.emulator.store.calls if one.seq > since), key=lambda one: one.seq)
         return {
             "requests": found,
+            "oldest_seq": min((one.seq for one in found), default=None),
             "last_seq": self.emulator.store.last_seq,
             "in_flight": self.emulator.in_flight,
             "landing": len(self.emulator.landing),

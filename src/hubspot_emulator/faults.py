@@ -110,11 +110,11 @@ def _rule(part: str) -> Rule:
     if name not in NAMES:
         raise ValueError(f"unknown fault {name!r}; known are {', '.join(sorted(NAMES))}")
     try:
+        if arg and name in ("late", "stall", "slow", "477", "429", "429-daily", "429-search"):
+            float(arg)
         if chance.endswith("x"):
             return Rule(name, 0.0, int(chance[:-1]), arg, operation)
         rule = Rule(name, float(chance or 1), None, arg, operation)
-        if name in ("late", "stall", "slow", "477"):
-            rule.seconds(0)
     except ValueError:
         raise ValueError(f"fault {part!r}: expected NAME[@OPERATION][=CHANCE or COUNTx][:ARG]") from None
     if not 0 <= rule.chance <= 1:

@@ -34,6 +34,7 @@ def shown(ctx: Context, kind: ObjectType) -> dict[str, Any]:
         "description": spec.get("description"),
         "portalId": ctx.portal.id,
         "archived": kind.archived,
+        "allowsSensitiveProperties": False,
         "createdAt": spec["createdAt"],
         "updatedAt": spec.get("updatedAt", spec["createdAt"]),
         "properties": [prop.shown() for prop in kind.properties.values() if not prop.archived],

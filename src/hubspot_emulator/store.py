@@ -1,5 +1,6 @@
 """A portal with its journal and request log on disk; never lets a change be answered before it is kept."""
 
+import os
 import sys
 from collections import deque
 from collections.abc import Iterable
@@ -20,7 +21,7 @@ except ImportError:  # pragma: no cover  Windows has no flock; the folder is the
 
 JOURNAL = "journal.jsonl"
 REQUESTS = "requests.jsonl"
-CALLS_KEPT = 200_000
+CALLS_KEPT = 50_000
 
 
 class Store:
@@ -150,4 +151,7 @@ def _only_one(folder: Path) -> IO[str]:
         except OSError:
             file.close()
             raise SystemExit(f"{folder}: another emulator uses this folder") from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
     return file

@@ -229,7 +229,18 @@ def test_chances_are_kept():
 
 
 @pytest.mark.parametrize(
-    "wrong", ["dorp", "drop=2", "drop=x", "429=-", "late=0.1:soon", "drop=0.6,502=0.6", "unset=both", "drop=-1"]
+    "wrong",
+    [
+        "dorp",
+        "drop=2",
+        "drop=x",
+        "429=-",
+        "late=0.1:soon",
+        "stall=1x:soon",
+        "drop=0.6,502=0.6",
+        "unset=both",
+        "drop=-1",
+    ],
 )
 async def test_a_wrong_fault_is_refused_and_changes_nothing(crm, wrong):
     """set by flag or by `POST /_emulator/faults`"""
