@@ -1,0 +1,97 @@
+"""Readers, writers and deletes interleaved as planned, and what was seen; judges by start and end only."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lastseat.model import Announcement, ContactId
+from lastseat.stores.keys import bookings_of
+from lastseat.stores.redis import RedisTrips
+from tests.reads.conftest import Process
+
+_contacts = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Act:
+    """One actor. Delays in milliseconds: before it starts, then before and after its one look at the truth."""
+
+    kind: Literal["read", "write", "foreign del", "flush"]
+    process: int = 0
+    starts_ms: float = 0
+    first_ms: float = 0
+    then_ms: float = 0
+
+
+@dataclass(frozen=True)
+class Seen:
+    began_at: float
+    ended_at: float
+    version: int
+
+
+@dataclass
+class History:
+    reads: list[Seen] = field(default_factory=list)
+    writes: list[Seen] = field(default_factory=list)
+
+    def steps_back(self) -> list[tuple[Seen, Seen]]:
+        """Reads that began after another had ended, and showed something older."""
+        pairs = itertools.product(self.reads, self.reads)
+        return [(a, b) for a, b in pairs if a.ended_at < b.began_at and b.version < a.version]
+
+    def missed_writes(self) -> list[tuple[Seen, Seen]]:
+        """Reads that began after a write was answered, and do not show it."""
+        pairs = itertools.product(self.writes, self.reads)
+        return [(w, r) for w, r in pairs if w.ended_at < r.began_at and r.version < w.version]
+
+
+class Play:
+    """One student's view, read and changed by several processes."""
+
+    def __init__(self, processes: Sequence[Process], foreign: RedisTrips, *, scale: float = 1.0) -> None:
+        self._processes = processes
+        self._foreign = foreign
+        self._scale = scale
+        self._contact = ContactId(f"contact-{next(_contacts)}")
+        self._truth = 0
+        self._history = History()
+
+    async def run(self, acts: Sequence[Act]) -> History:
+        await asyncio.gather(*(self._act(act) for act in acts))
+        return self._history
+
+    async def _pause(self, ms: float) -> None:
+        if ms:
+            await asyncio.sleep(ms * self._scale / 1000)
+
+    async def _act(self, act: Act) -> None:
+        await self._pause(act.starts_ms)
+        process = self._processes[act.process]
+        began_at = time.perf_counter()
+        match act.kind:
+            case "read":
+                view = await process.views.bookings(self._contact, self._fill(act))
+                self._history.reads.append(Seen(began_at, time.perf_counter(), int(view.body)))
+            case "write":
+                self._truth += 1
+                version = self._truth
+                await self._pause(act.first_ms)
+                await process.bulletin.announce(Announcement(contacts=[self._contact]))
+                self._history.writes.append(Seen(began_at, time.perf_counter(), version))
+            case "foreign del":
+                await self._foreign.execute("DEL", bookings_of(self._contact))
+            case "flush":
+                await self._foreign.execute("FLUSHALL")
+
+    def _fill(self, act: Act) -> Callable[[], object]:
+        async def fill() -> bytes:
+            await self._pause(act.first_ms)
+            snapshot = self._truth
+            await self._pause(act.then_ms)
+            return b"%d" % snapshot
+
+        return fill
