@@ -85,6 +85,9 @@ class PlayedHubSpot:
         fields = self.records[key]
         return Record(hubspot_id=fields["id"], properties=dict(fields), updated_at=datetime.now(UTC))
 
+    async def prepare(self, may_start):
+        return None
+
     async def look(self, slot, rows):
         return {row.key: self.record(row.key) for row in rows if row.key in self.records}
 

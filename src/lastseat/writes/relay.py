@@ -44,6 +44,10 @@ class Deliverer(Protocol):
 
     async def look(self, slot: Slot, rows: Sequence[OutboxRow]) -> dict[str, Record]: ...
 
+    async def prepare(self, may_start: Callable[[], bool]) -> str | None:
+        """Learn what the first booking would otherwise wait for; say why something is still unknown."""
+        ...
+
 
 class Relay:
     """Offers itself for the lease, and while it holds it, empties the outbox within the rate budget."""
@@ -107,6 +111,7 @@ class Relay:
         """Work in one term. Any doubt about what was marked `sent` ends it: the next term takes those rows over."""
         log.info("relay: holding term %d", term)
         renewing = asyncio.create_task(self._keep_renewing(term))
+        self._go(self._prepare(), booking=False)
         try:
             await self._tell_what_was_mirrored(term)
             while self._holds(term):
@@ -123,6 +128,11 @@ class Relay:
             renewing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await renewing
+
+    async def _prepare(self) -> None:
+        unknown = await self._delivery.prepare(self._may_start)
+        if unknown is not None:
+            log.warning("relay: not prepared: %s", unknown)
 
     async def _keep_renewing(self, term: int) -> None:
         while self._holds(term):
