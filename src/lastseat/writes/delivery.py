@@ -287,18 +287,24 @@ class _Errand:
                 return
         await self._sift(rows, bad=bad)
 
-    async def _sift(self, rows: list[OutboxRow], *, bad: bool) -> bool:
-        """Send rows in ever smaller parts; `bad` = one of them is to blame. True when all were written."""
-        if not bad or len(rows) == 1:
-            if not await self._send(rows):
-                return False
-            if not any(self._results[self._ident(row)].together for row in rows):
-                return all(self._outcome(row) == "written" for row in rows)
-        half = len(rows) // 2
-        clean = await self._sift(rows[:half], bad=False)
-        if not self._stopped:
-            await self._sift(rows[half:], bad=clean)
-        return False
+    async def _sift(self, rows: list[OutboxRow], *, bad: bool) -> None:
+        """Halve what is known to hold a bad row, the largest first, so that most rows are written soonest."""
+        known_bad = [rows] if bad or await self._is_together(rows) else []
+        while known_bad and not self._stopped:
+            group = known_bad.pop(0)
+            half = len(group) // 2
+            first, second = group[:half], group[half:]
+            if first and await self._is_together(first):
+                known_bad.append(first)
+            if self._stopped:
+                return
+            to_blame = len(second) > 1 and all(self._outcome(row) == "written" for row in first)
+            if to_blame or await self._is_together(second):
+                known_bad.append(second)
+
+    async def _is_together(self, rows: list[OutboxRow]) -> bool:
+        """Send these rows; True when they were refused as a whole, so that one of them is to blame."""
+        return await self._send(rows) and any(self._results[self._ident(row)].together for row in rows)
 
     def _judge(self) -> None:
         """A refusal without any acceptance to hold against it is the portal's, so no seat is given back for it."""
@@ -334,7 +340,7 @@ class _Errand:
 
 
 def _gone_is_cancelled(row: OutboxRow, result: RowResult) -> RowResult:
-    if result.outcome != "missing" or row.hubspot_id is None:
+    if result.outcome != "missing" or not row.hubspot_id:
         return _gone_is_refused(result)
     record = Record(hubspot_id=row.hubspot_id, properties=dict(row.properties), archived=True)
     return replace(result, outcome="written", record=record)

@@ -1,14 +1,14 @@
--- The shared budget of HubSpot calls. One string holds the whole window as JSON, so it is lost whole or not at all.
--- KEYS[1]  that string
--- ARGV[1]  reserve | close | back | look
--- ARGV[2]  JSON. Always: seen (newest serial this process knows), limit, headroom, window, hold, search_limit,
---          search_window (ms), mine [[id, sent ms ago, free in ms]] (calls that this state may have lost).
---          reserve: id, kind, keep (share left to higher kinds), daily_fresh. close: id, kind, sent_ago, status,
---          max, remaining, interval, daily, daily_left, retry, policy, busy_pause, move_pause, daily_pause. back: id.
--- Result   JSON: ok, wait, serial, born, known, free, own, foreign, size, paused, why, search_paused, daily_left.
+-- Purpose: the shared budget of HubSpot calls. One string holds the whole window as JSON, so it is lost whole or not
+--   at all.
+-- Inputs: KEYS[1] that string. ARGV[1] reserve, close, back or look. ARGV[2] JSON, always: seen (newest serial this
+--   process knows), limit, headroom, window, hold, search_limit, search_window (durations in ms), mine [[id, sent ms
+--   ago, free in ms]] (calls that this state may have lost), kind, keep (share left to higher kinds).
+--   reserve: id, daily_fresh. close: id, sent_ago, status, max, remaining, interval, daily, daily_left, retry, policy,
+--   busy_pause, move_pause, daily_pause. back: id.
+-- Results: JSON: ok, wait, serial, born, known, free, own, foreign, size, paused, why, search_paused, daily_left.
 -- Invariant: a call occupies its slot until a window after its reply, never only after its send: HubSpot counts
---          arrivals. A state that is new, older than `seen`, or from another server run is not an empty window:
---          until a reply of a call sent since then tells the truth, one call at a time.
+--   arrivals. A state that is new, older than `seen`, or from another server run is not an empty window: until a reply
+--   of a call sent since then tells the truth, one call at a time.
 local op, args = ARGV[1], cjson.decode(ARGV[2])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

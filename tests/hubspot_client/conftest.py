@@ -1,0 +1,19 @@
+"""An emulator and a client for every test of this folder."""
+
+import pytest_asyncio
+
+from lastseat.stores.hubspot import HubSpotClient
+from tests.hubspot_client.doubles import running_portal, settings_for
+
+
+@pytest_asyncio.fixture
+async def portal():
+    async with running_portal() as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def client(portal):
+    found = HubSpotClient(settings_for(portal.url))
+    yield found
+    await found.close()
