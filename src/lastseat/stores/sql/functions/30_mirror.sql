@@ -147,7 +147,10 @@ begin
             is_active = excluded.is_active, opens_at = excluded.opens_at, starts_at = excluded.starts_at,
             created_at = excluded.created_at, updated_at = excluded.updated_at,
             archived_at = excluded.archived_at, synced_at = excluded.synced_at,
-            seats_version = e.seats_version + 1
+            -- Only what a gate shows makes it new; a total that HubSpot repeats to us does not.
+            seats_version = e.seats_version + ((e.capacity, e.is_active, e.opens_at, e.starts_at, e.exam_date,
+                e.archived_at) is distinct from (excluded.capacity, excluded.is_active, excluded.opens_at,
+                excluded.starts_at, excluded.exam_date, excluded.archived_at))::integer
          where e.updated_at is null or excluded.updated_at >= e.updated_at
         returning e.*
     )

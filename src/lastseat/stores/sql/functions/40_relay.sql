@@ -191,6 +191,7 @@ declare
     ids bigint[];
     exam_ids text[];
     mirrored jsonb;
+    counted jsonb;
 begin
     perform check_term(given);
     select coalesce(array_agg((x ->> 'outbox_id')::bigint), '{}') into ids
@@ -202,9 +203,10 @@ begin
       order by e.hubspot_id for update;
 
     mirrored := mirror_bookings(facts_written(written, '{create,cancel}'), null);
-    perform mirror_exams((select coalesce(jsonb_agg(f), '[]') from jsonb_array_elements(facts_written(written, '{count}')) f
-                           where f ? 'updated_at'), 'lastseat');
-    exam_ids := array(select jsonb_array_elements_text(mirrored -> 'exam_ids'));
+    counted := mirror_exams((select coalesce(jsonb_agg(f), '[]')
+                               from jsonb_array_elements(facts_written(written, '{count}')) f
+                              where f ? 'updated_at'), 'lastseat');
+    exam_ids := array(select jsonb_array_elements_text((mirrored -> 'exam_ids') || (counted -> 'exam_ids')));
 
     with ended as (
         update outbox o set
