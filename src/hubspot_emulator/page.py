@@ -65,7 +65,8 @@ async function show() {
     byId("statuses").textContent = Object.entries(seen.statuses).map(([s, n]) => s + ": " + n).join(", ");
     fill(byId("budget"), Object.entries(seen.budget).map(([app, left]) =>
       [app, left.remaining, left.max, left.daily_remaining]));
-    byId("faults").textContent = seen.faults.map((one) => one.name).join(", ") || "none";
+    const armed = seen.faults.filter((one) => one.times !== 0);
+    byId("faults").textContent = armed.map((one) => one.name).join(", ") || "none";
   } catch { byId("now").textContent = "The emulator does not answer."; }
 }
 show();

@@ -46,6 +46,12 @@ class Server:
         raw = request.rel_url.raw_path
         if raw == "/_emulator" or raw.startswith("/_emulator/"):
             return await self.control.serve(request, local=_is_local(request))
+        if raw in ("/", "/favicon.ico"):  # a browser's, no call of the API
+            return (
+                web.Response(status=302, headers={"Location": "/_emulator"})
+                if raw == "/"
+                else web.Response(status=204)
+            )
         incoming = Incoming(
             request.method,
             raw,

@@ -141,7 +141,8 @@ async def test_only_this_machine_may_control(crm, header):
 
 async def test_the_page_shows_records_calls_and_budget(crm):
     await crm.upsert("B-1")
-    page = await crm.get("/_emulator")
+    page = await crm.get("/")  # a browser is led to it
+    assert (await crm.get("/favicon.ico")).status == 204
     assert (page.status, page.body) == (200, PAGE)
     seen = await crm.control("overview")
     assert {one["name"]: one["live"] for one in seen["records"]} == {"contacts": 0, "bookings": 1, "mock_exams": 0}
