@@ -7,6 +7,7 @@ let session = null;
 let names = new Map();
 
 export const contactId = () => session?.contact_id ?? null;
+export const isStaff = () => (session?.permissions ?? []).length > 0;
 
 /** Ask who is signed in and show it; `changed` is called after every sign-in and sign-out. */
 export async function startAccount(changed) {

@@ -1,7 +1,7 @@
 // Books one seat. One wish has one key, kept until the server has said yes or no: asking again never books twice.
 
 import { NoAnswer, ask, pause } from "/static/api.js";
-import { askToSignIn, contactId, sessionEnded } from "/static/account.js";
+import { askToSignIn, contactId, isStaff, sessionEnded } from "/static/account.js";
 import { byId, choose, make, sessionText, tell, wordsOf } from "/static/page.js";
 import { allPlaces, markBusy, refresh } from "/static/sessions.js";
 
@@ -19,7 +19,8 @@ const NEEDS = [
 /** Ask what the session needs, book it and say what came of it; `changed` when there is something new to show. */
 export async function book(exam, changed) {
   if (!contactId()) {
-    askToSignIn("Sign in first, then book.");
+    if (isStaff()) tell("You are signed in as staff. This page books for students only.");
+    else askToSignIn("Sign in first, then book.");
     return;
   }
   const details = await askDetails(exam);

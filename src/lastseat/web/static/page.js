@@ -50,11 +50,18 @@ export function sessionText(session) {
 
 export const seatsText = (count) => (count === 1 ? "1 seat left" : `${count} seats left`);
 
+const waiting = new WeakMap();
+
 /** Show a dialog and return the value of the button that closed it; "" for Escape. */
 export function choose(dialog) {
+  // Race: the event "close" comes late, perhaps after the dialog was opened again for another question.
+  waiting.get(dialog)?.("");
+  dialog.onclose = () => {
+    if (!dialog.open) waiting.get(dialog)?.(dialog.returnValue);
+  };
   return new Promise((done) => {
+    waiting.set(dialog, done);
     dialog.returnValue = "";
-    dialog.addEventListener("close", () => done(dialog.returnValue), { once: true });
     dialog.showModal();
   });
 }

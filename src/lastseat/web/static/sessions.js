@@ -118,7 +118,7 @@ function patch(parts, exam) {
   const times = [timeText(exam.start_time), timeText(exam.end_time)].filter(Boolean).join(" to ");
   setText(parts.name, exam.mock_type ?? exam.mock_exam_name ?? "Session");
   setText(parts.where, [times, exam.location].filter(Boolean).join(" · "));
-  setText(parts.seats, exam.remaining > 0 ? `${seatsText(exam.remaining)} of ${exam.capacity}` : "Full");
+  setText(parts.seats, exam.remaining > 0 ? `${exam.remaining} of ${exam.capacity} seats left` : "Full");
   parts.seats.className = `state ${exam.status}`;
   const { text, can } = action(exam);
   setText(parts.does, text);
