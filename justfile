@@ -19,6 +19,10 @@ fmt:
     .venv/bin/ruff check --fix .
     .venv/bin/ruff format .
 
+# Write anew the parts of docs/ that follow from the code.
+docs:
+    .venv/bin/python -m tests.house.generated
+
 # The whole site with sample data on this machine.
 demo *words:
     .venv/bin/lastseat demo {{words}}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lastseat.settings import Settings
-from tests.house import rules
+from tests.house import generated, rules
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s#]+)(?:#[^)]*)?\)")
 _ROW = re.compile(r"^\| `(\w+)` \| (.*?) \|", re.MULTILINE)
@@ -128,3 +128,8 @@ def test_every_table_and_every_function_of_the_database_is_described():
     text = _text("docs/data.md")
     assert names
     assert sorted(name for name in names if f"`{name}`" not in text) == []
+
+
+@pytest.mark.parametrize("name", generated.PARTS)
+def test_generated_parts_are_up_to_date(name):
+    assert _text(name) == generated.fresh(name), "run `just docs`"
