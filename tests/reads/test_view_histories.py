@@ -69,7 +69,7 @@ async def test_no_view_goes_back_in_time(acts: list[Act], ttl_s: float, redis_ur
 
 
 async def test_a_slow_reader_cannot_put_the_old_list_back(process: Callable[..., Process], trips: RedisTrips):
-    history = await Play([process(), process()], trips, scale=5).run(SLOW_READER)
+    history = await Play([process(), process()], trips, scale=15).run(SLOW_READER)
     assert not history.steps_back()
     assert not history.missed_writes()
     assert [seen.version for seen in history.reads] == [1, 1, 1]
@@ -79,7 +79,7 @@ async def test_without_leases_a_slow_reader_puts_the_old_list_back(
     process: Callable[..., Process], trips: RedisTrips
 ):
     both = [process(views=Leaseless), process(views=Leaseless)]
-    history = await Play(both, trips, scale=5).run(SLOW_READER)
+    history = await Play(both, trips, scale=15).run(SLOW_READER)
     assert history.steps_back()
     assert history.missed_writes()
 

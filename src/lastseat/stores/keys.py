@@ -45,11 +45,6 @@ def budget_window() -> str:
     return "lastseat:budget:window"
 
 
-def budget_paused() -> str:
-    """Set while HubSpot told us to wait."""
-    return "lastseat:budget:paused"
-
-
 def views_changed_by(news: Announcement) -> list[str]:
     """Every view that shows something of this news; the only place that says so.
 
