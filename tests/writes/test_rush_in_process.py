@@ -246,7 +246,11 @@ async def test_a_portal_that_refuses_everything_keeps_the_claims_and_pauses(sche
     relay = world.relay()
     world.relays.append(asyncio.create_task(relay.run()))
     assert await world.book_all([1, 2]) == ["open", "open"]
-    assert relay.paused_because == "scope is missing"
+
+    async def told():
+        return relay.paused_because == "scope is missing"
+
+    await until(told)
     assert await world.taken() == 2
     world.hubspot.answer = world.hubspot.write
 
