@@ -133,3 +133,14 @@ def test_every_table_and_every_function_of_the_database_is_described():
 @pytest.mark.parametrize("name", generated.PARTS)
 def test_generated_parts_are_up_to_date(name):
     assert _text(name) == generated.fresh(name), "run `just docs`"
+
+
+def test_every_invariant_names_its_check_its_tests_and_its_control():
+    from lastseat.invariants import CHECKS
+
+    sections = re.split(r"^## ", _text("docs/invariants.md"), flags=re.MULTILINE)[1:]
+    assert [section.split(".")[0] for section in sections] == list(CHECKS)
+    for section, (_, check) in zip(sections, CHECKS.values(), strict=True):
+        assert f"| check | `{check.__name__}`" in section
+        assert re.search(r"^\| tests \| .*::test_", section, re.MULTILINE)
+        assert re.search(r"^\| control \| .*`tests/", section, re.MULTILINE)
