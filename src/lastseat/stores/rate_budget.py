@@ -202,6 +202,7 @@ class SharedBudget:
             "hold": _ms(self._hold_s),
             "search_limit": settings.hubspot_search_limit,
             "search_window": _ms(settings.hubspot_search_window_s),
+            "recall": _ms(settings.hubspot_recall_s),
             "mine": [(call_id, _ms(ago_s), _ms(free_s)) for call_id, ago_s, free_s in told],
             "kind": kind,
             "keep": _KEEP.get(kind, _KEEP_OTHERS),

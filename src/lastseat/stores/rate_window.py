@@ -117,10 +117,15 @@ class LocalWindow:
 
     def _resynchronise(self, most: int, remaining: int, now: float) -> None:
         self._max = most
-        ours = sum(call.sent_at > now - self._window_s for call in self._calls.values())
-        others = most - remaining - ours - sum(count for _, count in self._others)
-        if others > 0:
-            self._others.append((now + self._window_s, others))
+        # Calls of others are measured anew at every reply, so that steady ones are never thought to be over.
+        others = max(0, most - remaining - len(self._calls))
+        older = sum(count for _, count in self._others) - others
+        kept = [(now + self._window_s, others)]
+        for free_at, count in self._others:
+            number = max(0, min(count, older))
+            kept.append((free_at, number))
+            older -= number
+        self._others = kept
         self.truth_known = True
 
     def _tidy(self, now: float) -> None:

@@ -1,7 +1,7 @@
 -- Purpose: the shared budget of HubSpot calls. One string holds the whole window as JSON, so it is lost whole or not
 --   at all.
 -- Inputs: KEYS[1] that string. ARGV[1] reserve, close, back or look. ARGV[2] JSON, always: seen (newest serial this
---   process knows), limit, headroom, window, hold, search_limit, search_window (durations in ms), mine [[id, sent ms
+--   process knows), limit, headroom, window, hold, search_limit, search_window, recall (durations in ms), mine [[id, sent ms
 --   ago, free in ms]] (calls that this state may have lost), kind, keep (share left to higher kinds).
 --   reserve: id, daily_fresh. close: id, sent_ago, status, max, remaining, interval, daily, daily_left, retry, policy,
 --   busy_pause, move_pause, daily_pause. back: id.
@@ -26,7 +26,7 @@ local function load_state()
   local older = state and (state.serial < args.seen or state.run ~= run)
   state = state or { serial = 0, slots = {}, search = {}, foreign = {}, hungry = {} }
   if state.serial == 0 or older then
-    state.run, state.born, state.known, state.probe = run, now, false, nil
+    state.run, state.born, state.known, state.told, state.probe = run, now, false, false, nil
   end
   state.serial = math.max(state.serial, args.seen) + 1
   return state
@@ -53,6 +53,7 @@ local function tidy_all()
   for kind, asked in pairs(state.hungry) do
     if asked[2] < now - window then state.hungry[kind] = nil end
   end
+  state.told = state.told or #args.mine > 0
   for _, mine in ipairs(args.mine) do
     if not state.slots[mine[1]] then state.slots[mine[1]] = { now - mine[2], now + mine[3] } end
   end
@@ -125,6 +126,12 @@ local function reserve()
   local wait = wait_of_pause()
   if wait > 0 then return wait end
   if probing() then return 20 end
+  if not state.known then
+    -- Crash: the window is new. First, for a moment, whoever made calls tells of them; who made none lets bookings go.
+    local patience = (args.keep > 0 and not state.told) and window or args.recall
+    local left = state.born + patience - now
+    if left > 0 then return math.min(left, math.max(args.recall, 200)) end
+  end
   if args.kind == 'search' and count(state.search) >= args.search_limit then
     return math.max(10, first_free_in(state.search, args.search_window))
   end
@@ -146,15 +153,22 @@ local function pause(for_ms, why)
   if now + for_ms > (state.paused or 0) then state.paused, state.why = now + for_ms, why end
 end
 
--- What HubSpot has counted and we have not was sent by others, or lost with an older state.
+-- What HubSpot has counted and we have not was sent by others, or lost with an older state. It is measured anew at
+-- every reply, so that steady calls of others are never thought to be over. Race: a call of ours that has not arrived
+-- yet hides one of theirs, until its own reply is here.
 local function resynchronise(sent)
   state.max = args.max
-  local ours = 0
-  for _, slot in pairs(state.slots) do
-    if slot[1] > now - window then ours = ours + 1 end
+  local others = math.max(0, args.max - args.remaining - count(state.slots))
+  local older = foreign_calls() - others
+  local kept = { { now + window, others } }
+  for _, some in ipairs(state.foreign) do
+    local number = math.min(some[2], older)
+    if number > 0 then
+      kept[#kept + 1] = { some[1], number }
+      older = older - number
+    end
   end
-  local others = args.max - args.remaining - ours - foreign_calls()
-  if others > 0 then state.foreign[#state.foreign + 1] = { now + window, others } end
+  state.foreign = kept
   if sent >= state.born then state.known = true end
 end
 
