@@ -46,6 +46,16 @@ class ApiError(Exception):
         return body | self.extra
 
 
+def terse(body: Mapping[str, Any]) -> dict[str, Any]:
+    """HubSpot: every error field is optional, so a client must do with the message alone."""
+    return {"message": body["message"]}
+
+
+def html(status: int) -> bytes:
+    """What a proxy in front of HubSpot answers for a 5xx."""
+    return f"<html><head><title>{status}</title></head><body><h1>Error {status}</h1></body></html>".encode()
+
+
 def invalid(
     message: str,
     category: str = "VALIDATION_ERROR",

@@ -29,6 +29,8 @@ OUTCOMES: dict[str, str] = {
 MODIFIERS: dict[str, str] = {
     "shuffle": "answer the results of every batch in another order",
     "slow": "send the body in small pieces over ARG seconds (default 1)",
+    "terse": "error bodies hold a message and nothing else",
+    "html": "5xx bodies are an HTML page, as a proxy in front of HubSpot sends them",
 }
 STATES: dict[str, str] = {
     "property-gone": "every call sees property ARG as removed",
@@ -74,6 +76,8 @@ class Fate:
     fault: Rule | None = None
     shuffle: bool = False
     slow_s: float = 0.0
+    terse: bool = False
+    html: bool = False
     scope_lost: bool = False
     gone: frozenset[str] = frozenset()
     dice: random.Random = field(default_factory=random.Random)
@@ -148,12 +152,21 @@ class Faults:
         mine = [rule for rule in self.rules if rule.strikes(operation, kind)]
         if not mine:
             return Fate(dice=dice)
-        slow = self._modifier(mine, "slow", dice)
+        slow, terse, html = (self._modifier(mine, name, dice) for name in ("slow", "terse", "html"))
         gone = frozenset(rule.arg for rule in mine if rule.name == "property-gone")
         lost = kind == "write" and any(rule.name == "scope-lost" for rule in mine)
         shuffle = self._modifier(mine, "shuffle", dice) is not None
         slow_s = slow.seconds(1) if slow else 0.0
-        return Fate(self._outcome(mine, dice), shuffle, slow_s, lost, gone, dice)
+        return Fate(
+            self._outcome(mine, dice),
+            shuffle=shuffle,
+            slow_s=slow_s,
+            terse=terse is not None,
+            html=html is not None,
+            scope_lost=lost,
+            gone=gone,
+            dice=dice,
+        )
 
     def _modifier(self, mine: list[Rule], name: str, dice: random.Random) -> Rule | None:
         for rule in mine:

@@ -12,7 +12,7 @@ from hubspot_emulator.accounts import Accounts, App, refuse_unscoped
 from hubspot_emulator.calls import Call, keys_of
 from hubspot_emulator.clock import Clock
 from hubspot_emulator.context import Asked, Context, Reply
-from hubspot_emulator.failures import ApiError, missing_scopes, outage, rate_limited, unauthenticated
+from hubspot_emulator.failures import ApiError, html, missing_scopes, outage, rate_limited, terse, unauthenticated
 from hubspot_emulator.faults import Fate, Faults, Rule, split
 from hubspot_emulator.limits import Budget
 from hubspot_emulator.operations import OPERATIONS, Operation, scopes
@@ -189,7 +189,10 @@ class _Turn:
         self.emulator.store.log(self.call)
 
     def _refused(self, problem: ApiError) -> Outgoing:
-        return Outgoing(problem.status, msgspec.json.encode(problem.body()), problem.headers)
+        if self.fate.html and problem.status >= 500:
+            return Outgoing(problem.status, html(problem.status), problem.headers | {"Content-Type": "text/html"})
+        body = terse(problem.body()) if self.fate.terse else problem.body()
+        return Outgoing(problem.status, msgspec.json.encode(body), problem.headers)
 
     async def _steps(self) -> Outgoing:
         # Limit: everything up to the verdict happens without waiting: calls are counted at arrival.

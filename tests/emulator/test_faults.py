@@ -34,6 +34,8 @@ ELSEWHERE = {
     "partial",
     "shuffle",
     "slow",
+    "terse",
+    "html",
     "property-gone",
     "webhook-duplicate",
     "webhook-reorder",
@@ -176,6 +178,23 @@ async def test_a_slow_body_arrives_whole(crm):
         assert not call.done()
         await crm.clock.advance(0.3)
     assert (await call).body["results"][0]["properties"]["booking_id"] == "B-1"
+
+
+async def test_every_error_field_is_optional(crm):
+    """Every error field is optional."""
+    await crm.faults("terse")
+    answer = await crm.upsert("B-1", traced=False, nope="x")
+    assert answer.status == 400
+    assert list(answer.body) == ["message"]
+
+
+async def test_an_outage_may_answer_in_html(crm):
+    """502/503/504/521/523/524: pause and retry; they come from a proxy, not from the API"""
+    await crm.faults("html,502=1x")
+    answer = await crm.upsert("B-1")
+    assert (answer.status, answer.headers["Content-Type"]) == (502, "text/html")
+    assert "<html>" in answer.body
+    assert (await crm.upsert("B-1", traced=False, nope="x")).body["category"] == "VALIDATION_ERROR"
 
 
 async def test_a_removed_property_refuses_every_write_that_names_it(crm):

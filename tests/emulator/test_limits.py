@@ -77,6 +77,23 @@ async def test_calls_are_counted_at_arrival_not_at_the_answer():
         assert (await crm.get(LIST)).status == 200  # 10 s after arrival, 1 s after the answers
 
 
+async def test_of_a_hundred_at_once_exactly_the_limit_passes():
+    """a hard rolling limit counted at arrival: the PRD's single creates book 10 and fail 90"""
+    async with running(calls=10, latency_ms=200) as crm:
+        body = {"properties": {"mock_exam_id": "23456789001", "is_active": "Active", "exam_date": "2026-12-05"}}
+        calls = [asyncio.create_task(crm.post(LIST, body)) for _ in range(100)]
+        await crm.clock.until_asleep(10)
+        for answered, call in enumerate(asyncio.as_completed(calls), 1):
+            await call
+            if answered == 90:
+                break
+        await crm.clock.advance(0.1)
+        await crm.clock.advance(0.1)
+        statuses = [one.status for one in await asyncio.gather(*calls)]
+        assert (statuses.count(201), statuses.count(429)) == (10, 90)
+        assert len(await crm.names()) == 10
+
+
 async def test_each_app_has_a_window_of_its_own():
     """calls per 10 s, per app"""
     async with running(calls=1, tokens=["pat-demo", "pat-other"]) as crm:
