@@ -141,6 +141,21 @@ async def test_a_foreign_contact_is_refused_and_nothing_is_booked(caller: Caller
     assert world.booker.asked == []
 
 
+async def test_without_the_rule_a_student_would_book_for_another(
+    caller: Caller, world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(roles, "books_for", lambda identity, asked: asked or identity.contact_id)
+    await caller.post("/api/bookings/create", foreign_body, token=student())
+    assert world.booker.asked[0].contact_id == "777"
+
+
+async def test_without_the_owner_a_student_would_read_anothers_booking(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(roles, "owner_when_reading", lambda identity: None)
+    assert (await caller.get(f"/api/bookings/{OTHERS_BOOKING}", token=student())).status == 200
+
+
 async def test_staff_books_under_its_own_name_for_a_student(caller: Caller, world: World):
     await caller.post("/api/bookings/create", foreign_body, token=ROLES["clerk who books"])
     assert world.booker.asked[0].contact_id == "777"

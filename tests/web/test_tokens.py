@@ -162,6 +162,15 @@ async def test_another_sites_page_cannot_use_the_cookie(
     assert world.canceller.asked == []
 
 
+async def test_without_the_origin_check_another_sites_page_would_book(
+    caller: Caller, world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(auth, "need_same_origin", lambda request: None)
+    caller.cookies["lastseat_session"] = student()
+    await caller.post("/api/bookings/create", {"examId": EXAM}, headers={"origin": "http://evil.test"})
+    assert len(world.booker.asked) == 1
+
+
 async def test_a_bearer_token_needs_no_origin(caller: Caller):
     headers = {"origin": "http://evil.test"}
     reply = await caller.post("/api/bookings/create", {"examId": EXAM}, token=student(), headers=headers)

@@ -1,4 +1,4 @@
-"""Puts a verified token into an HttpOnly cookie and takes it out again; in demo mode signs sample students in."""
+"""Puts a verified token into an HttpOnly cookie and takes it out again; makes tokens for the demo's students only."""
 
 import time
 
