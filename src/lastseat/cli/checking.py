@@ -1,4 +1,4 @@
-"""`lastseat doctor`: checks the invariants over a running service or a kept run, and says what it saw."""
+"""`lastseat doctor`: checks the invariants over a running service or a kept run; never repairs anything."""
 
 import asyncio
 from pathlib import Path

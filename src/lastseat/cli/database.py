@@ -1,4 +1,4 @@
-"""`lastseat schema`: brings a database to this version's tables and functions, or shows how it compares."""
+"""`lastseat schema`: brings a database to this version, or shows how it compares; holds no SQL and no rule itself."""
 
 import click
 import msgspec

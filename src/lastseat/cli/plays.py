@@ -1,8 +1,9 @@
 """`lastseat rush` and `lastseat demo`: options in, tables and progress out; plays and judges nothing itself."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 import msgspec
@@ -21,35 +22,34 @@ from lastseat.settings import load
 LOOPBACK: Final = "127.0.0.1"
 NOTED: Final = ("SUPABASE_DB_URL", "REDIS_URL", "HUBSPOT_BASE_URL", "HUBSPOT_ACCESS_TOKEN", "HUBSPOT_RATE_LIMIT")
 BAR: Final = 40
-Count = click.IntRange(min=1)
+COUNT: Final = click.IntRange(min=1)
+PROCESSES: Final = click.IntRange(1, 64)
+Option = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+def number(name: str, metavar: str, limits: "click.ParamType[Any, Any]", default: float, help_text: str) -> Option:
+    """An option that takes a number; `metavar` names its unit."""
+    return click.option(name, metavar=metavar, type=limits, default=default, show_default=True, help=help_text)
 
 
 @click.command(short_help="Measure a booking rush on this machine and judge it.")
-@click.option("--students", type=click.IntRange(1, 20_000), default=250, show_default=True, help="Students.")
-@click.option("--seats", type=Count, default=100, show_default=True, help="Seats in all, shared by the exams evenly.")
-@click.option("--exams", type=click.IntRange(1, 1000), default=1, show_default=True, help="Exams they compete for.")
-@click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Server processes.")
-@click.option("--hubspot-limit", type=Count, default=100, show_default=True, help="Calls per 10 s HubSpot takes.")
-@click.option(
-    "--hubspot-latency-ms",
-    type=click.IntRange(0, 60_000),
-    default=200,
-    show_default=True,
-    help="How long a HubSpot call takes, ms.",
-)
+@number("--students", "N", click.IntRange(1, 20_000), 250, "Students.")
+@number("--seats", "N", COUNT, 100, "Seats of all exams together.")
+@number("--exams", "N", click.IntRange(1, 1000), 1, "Exams they compete for.")
+@number("--processes", "N", PROCESSES, 1, "Server processes.")
+@number("--hubspot-limit", "N", COUNT, 100, "Calls that HubSpot takes per 10 seconds.")
+@number("--hubspot-latency-ms", "MS", click.IntRange(0, 60_000), 200, "Milliseconds that a HubSpot call takes.")
 @click.option(
     "--hubspot-faults", default="", metavar="FAULTS", help="What goes wrong there, e.g. drop=0.3,502=0.2,shuffle."
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Same seed: same school, wishes and faults.")
-@click.option("--double", is_flag=True, help="Each student sends every request twice in the same millisecond.")
-@click.option("--repeat", type=click.IntRange(1, 10), default=1, show_default=True, help="Rushes on one stack.")
+@number("--seed", "N", click.INT, 1, "The same seed gives the same school, wishes and faults.")
+@click.option("--double", is_flag=True, help="Every student sends each request twice in the same millisecond.")
+@number("--repeat", "N", click.IntRange(1, 10), 1, "Rushes on one stack, each with new students and exams.")
+@number("--pause-s", "S", click.FloatRange(0.5, 600), 5.0, "Seconds from one rush to the next.")
+@number("--patience-s", "S", click.FloatRange(1, 3600), 120.0, "Seconds that pending bookings have to be confirmed.")
 @click.option(
-    "--pause-s", type=click.FloatRange(0.5, 600), default=5.0, show_default=True, help="Seconds between two."
+    "--transport", type=click.Choice(["direct"]), default="direct", show_default=True, help="Way to Postgres."
 )
-@click.option(
-    "--patience-s", type=click.FloatRange(1, 3600), default=120.0, show_default=True, help="Wait for 202s, s."
-)
-@click.option("--transport", type=click.Choice(["direct"]), default="direct", show_default=True, help="To Postgres.")
 @click.option("--keep", type=click.Path(path_type=Path), metavar="DIR", help="Keep logs and dumps in this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
 def rush(*, keep: Path | None, as_json: bool, **wanted: object) -> None:
@@ -74,10 +74,12 @@ def _as_json(report: Report) -> str:
 
 
 @click.command(short_help="Show everything, with sample people and a live rush.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Port of the site.  [default: 8700, or a free one]")
-@click.option("--students", type=click.IntRange(1, 5000), default=250, show_default=True, help="Sample students.")
-@click.option("--seats", type=Count, default=100, show_default=True, help="Seats of the session they compete for.")
-@click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Server processes.")
+@click.option(
+    "--port", metavar="N", type=click.IntRange(1, 65535), help="TCP port of the site.  [default: 8700, or a free one]"
+)
+@number("--students", "N", click.IntRange(1, 5000), 250, "Sample students, all of them in the rush.")
+@number("--seats", "N", COUNT, 100, "Seats of the session they compete for.")
+@number("--processes", "N", PROCESSES, 1, "Server processes.")
 @click.option("--rush/--no-rush", default=True, help="Play a rush first, or only open the site.  [default: rush]")
 def demo(port: int | None, students: int, seats: int, processes: int, *, rush: bool) -> None:
     """Show everything: stores, emulated HubSpot, sample school, a rush played live, and the site to try.

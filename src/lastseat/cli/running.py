@@ -1,5 +1,6 @@
 """Notes in the data folder what runs there, so that `doctor` finds it; never holds a real portal's token."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
@@ -15,6 +16,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     """Where the parts of this data folder are while they run, as settings by name."""
 
     port: int
+    pid: int
     environment: dict[str, str]
 
 
@@ -26,7 +28,7 @@ class Noting:
 
     def note(self, port: int, environment: Mapping[str, str]) -> None:
         """Say what runs now."""
-        running = Running(port=port, environment=dict(environment))
+        running = Running(port=port, pid=os.getpid(), environment=dict(environment))
         write_private(self._path, msgspec.json.encode(running).decode() + "\n")
 
     def __enter__(self) -> Self:
@@ -39,6 +41,9 @@ class Noting:
 def read_note(folder: Path) -> Running | None:
     """What runs in this folder, or None."""
     try:
-        return msgspec.json.decode((folder / NOTE).read_bytes(), type=Running)
+        running = msgspec.json.decode((folder / NOTE).read_bytes(), type=Running)
+        # Crash: a killed process leaves its note behind.
+        os.kill(running.pid, 0)
     except (OSError, msgspec.MsgspecError):
         return None
+    return running

@@ -37,9 +37,16 @@ class Stores(NamedTuple):
 
 
 @click.command(short_help="Run the service with your settings.")
-@click.option("--host", help="Address to listen on.  [default: LASTSEAT_HOST or 127.0.0.1]")
-@click.option("--port", type=click.IntRange(1, 65535), help="TCP port.  [default: LASTSEAT_PORT or 8700]")
-@click.option("--processes", type=click.IntRange(1, 64), help="Server processes.  [default: LASTSEAT_PROCESSES or 1]")
+@click.option("--host", metavar="ADDRESS", help="Address to listen on.  [default: LASTSEAT_HOST or 127.0.0.1]")
+@click.option(
+    "--port", metavar="N", type=click.IntRange(1, 65535), help="TCP port.  [default: LASTSEAT_PORT or 8700]"
+)
+@click.option(
+    "--processes",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    help="Server processes.  [default: LASTSEAT_PROCESSES or 1]",
+)
 def serve(host: str | None, port: int | None, processes: int | None) -> None:
     """Run the service with the settings of the environment.
 

@@ -65,7 +65,7 @@ class Portal:
         if child.poll() is not None:
             lines = child.output().strip().splitlines() or ["it said nothing"]
             said = lines[-1].removeprefix("Error: ")
-            way_out = f"Its log is {child.log_path}."
+            way_out = "Check the options that were given for HubSpot."
             raise SetupError(f"The HubSpot emulator did not start: {said.rstrip('.')}.", way_out=way_out)
 
     def stop(self) -> None:
