@@ -62,7 +62,6 @@ class Settings(BaseSettings):
     hubspot_connect_timeout_s: Seconds = 2.0
     hubspot_search_limit: Count = 4
     hubspot_search_window_s: Seconds = 1.0
-    hubspot_recall_s: Seconds = 0.05
     hubspot_daily_pause_s: Seconds = 900.0
     hubspot_busy_pause_s: Seconds = 2.0
     hubspot_move_pause_s: Seconds = 60.0

@@ -1,9 +1,10 @@
-"""An emulator and a client for every test of this folder."""
+"""An emulator and a client, or budgets on a Valkey, for every test of this folder."""
 
 import pytest_asyncio
 
 from lastseat.stores.hubspot import HubSpotClient
 from tests.hubspot_client.doubles import running_portal, settings_for
+from tests.hubspot_client.office import Office
 
 
 @pytest_asyncio.fixture
@@ -15,5 +16,12 @@ async def portal():
 @pytest_asyncio.fixture
 async def client(portal):
     found = HubSpotClient(settings_for(portal.url))
+    yield found
+    await found.close()
+
+
+@pytest_asyncio.fixture
+async def office(redis_url):
+    found = Office(redis_url)
     yield found
     await found.close()

@@ -25,6 +25,7 @@ def settings_for(url: str = "http://127.0.0.1:9", **more: Any) -> Settings:
         "hubspot_timeout_s": 1.0,
         "hubspot_connect_timeout_s": 0.3,
         "hubspot_extra_wait_s": 0.5,
+        "store_timeout_s": 0.02,
     }
     return Settings(**(given | more))
 

@@ -36,6 +36,7 @@ _KEEP = {
 _KEEP_OTHERS = 0.5
 SEARCH = "search"
 _WAIT_MOST_S = 60.0
+_RECALL_MS = 50  # Limit: so long a new window waits for processes to tell of their calls, before the first one.
 
 
 class Scripts(Protocol):
@@ -92,7 +93,8 @@ class SharedBudget:
     def __init__(self, scripts: Scripts, settings: Settings) -> None:
         self._scripts = scripts
         self._settings = settings
-        self._hold_s = settings.hubspot_timeout_s + settings.hubspot_rate_window_s
+        # Crash: a process may die after waiting for the ledger and sending; its call can arrive this late.
+        self._hold_s = settings.store_timeout_s + settings.hubspot_timeout_s + settings.hubspot_rate_window_s
         self._local = LocalWindow(
             limit=settings.hubspot_rate_limit,
             headroom=settings.hubspot_headroom,
@@ -202,7 +204,7 @@ class SharedBudget:
             "hold": _ms(self._hold_s),
             "search_limit": settings.hubspot_search_limit,
             "search_window": _ms(settings.hubspot_search_window_s),
-            "recall": _ms(settings.hubspot_recall_s),
+            "recall": _RECALL_MS,
             "mine": [(call_id, _ms(ago_s), _ms(free_s)) for call_id, ago_s, free_s in told],
             "kind": kind,
             "keep": _KEEP.get(kind, _KEEP_OTHERS),

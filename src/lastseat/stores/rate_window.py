@@ -45,7 +45,7 @@ class _Call(msgspec.Struct):
 class LocalWindow:
     """A rolling window in which a call stays until a window after its reply; `now` is any steady clock.
 
-    `hold_s` frees the slot of a call whose end nobody reported: its time-out plus the window.
+    `hold_s` frees the slot of a call whose end nobody reported: its time-outs plus the window.
     """
 
     def __init__(self, *, limit: int, headroom: int, window_s: float, hold_s: float) -> None:
