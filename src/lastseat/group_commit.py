@@ -1,4 +1,4 @@
-"""Lets neighbours share a trip: collects for a moment, runs once, answers each; never mixes up whose answer is whose."""
+"""Lets neighbours share a trip: collects for a moment, runs once; never mixes up whose answer is whose."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

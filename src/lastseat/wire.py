@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from lastseat.stores.postgrest import PostgrestDatabase
 from lastseat.stores.rate_budget import SharedBudget
 from lastseat.stores.redis import RedisTrips
 from lastseat.stores.views import ViewStore
+from lastseat.web import access
 from lastseat.web.app import create_app
 from lastseat.web.services import SampleStudent, Services
 from lastseat.writes.book import Booker
@@ -157,4 +159,9 @@ def build(settings: Settings) -> Services:
 def app() -> FastAPI:
     """What each server process runs; reads the environment. Ends with the process that started it."""
     die_with_parent()
-    return create_app(build(settings_module.load()))
+    settings = settings_module.load()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("lastseat").setLevel(logging.INFO)
+    if not settings.demo:
+        access.switch_on()
+    return create_app(build(settings))

@@ -16,7 +16,7 @@ from tests.web.caller import ORIGIN, Caller
 from tests.web.fakes import EXAM, SECRET, STUDENT, World, staff, student
 
 NOW = int(time.time())
-GOOD = {"sub": "u1", "aud": "authenticated", "exp": NOW + 600, "contact_id": STUDENT}
+GOOD = {"sub": "u1", "aud": "authenticated", "exp": NOW + 86_400, "contact_id": STUDENT}
 
 
 def signed(claims: dict, secret: str = SECRET, algorithm: str = "HS256") -> str:
@@ -38,7 +38,7 @@ BAD = {
     "another algorithm of the same key": signed(GOOD, algorithm="HS512"),
     "ended": signed({**GOOD, "exp": NOW - 60}),
     "without end": signed(without("exp")),
-    "not yet begun": signed({**GOOD, "nbf": NOW + 60}),
+    "not yet begun": signed({**GOOD, "nbf": NOW + 86_400}),
     "another audience": signed({**GOOD, "aud": "anon"}),
     "without audience": signed(without("aud")),
     "without subject": signed(without("sub")),
@@ -82,12 +82,13 @@ def test_permissions_that_we_do_not_know_make_nobody_staff():
 
 
 def test_a_verified_token_is_remembered_but_not_past_its_end():
-    clock = [float(NOW)]
+    now = int(time.time())
+    clock = [float(now)]
     tokens = Tokens(SECRET, now=lambda: clock[0])
-    token = signed({**GOOD, "exp": NOW + 30})
+    token = signed({**GOOD, "exp": now + 30})
     first = tokens.verify(token)
     assert tokens.verify(token) is first
-    clock[0] = NOW + 30.0
+    clock[0] = now + 30.0
     assert tokens.verify(token) is not first  # asked again, and PyJWT's own clock still says good
 
 

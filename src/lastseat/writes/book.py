@@ -34,7 +34,8 @@ GateLook = Callable[[ExamId], Awaitable[Gate | None]]
 
 def mint_ids() -> tuple[ClaimId, BookingId]:
     """Ids for one wish, made before the first call so that a resend is recognised."""
-    reference = "".join(secrets.choice(_ALPHABET) for _ in range(16))
+    bits = secrets.randbits(80)
+    reference = "".join(_ALPHABET[bits >> shift & 31] for shift in range(0, 80, 5))
     return ClaimId(str(uuid.uuid4())), BookingId(f"LS-{reference}")
 
 
