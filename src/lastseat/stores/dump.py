@@ -68,7 +68,7 @@ class LedgerView:
     async def _rows(self, table: str) -> list[dict[str, Any]]:
         # The names are the constants above; no value of anybody's stands in the text.
         text = await self._connection.fetchval(
-            f"select coalesce(jsonb_agg(to_jsonb(t)), '[]')::text from hubspot_sync.{table} t"  # noqa: S608  # a constant
+            f"select coalesce(jsonb_agg(to_jsonb(t)), '[]')::text from hubspot_sync.{table} t"  # noqa: S608  # our constants
         )
         return msgspec.json.decode(str(text), type=list[dict[str, Any]])
 
