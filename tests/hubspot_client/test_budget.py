@@ -217,3 +217,9 @@ async def test_searches_have_their_own_budget_and_count_in_the_window_too(office
     assert len(await taken(budget, "create")) == 15
     for slot in searches:
         await slot.close()
+
+
+async def test_the_token_never_reaches_redis(office):
+    budget = office.budget()
+    await taken(budget)
+    assert b"pat-demo" not in await office.redis("GET", budget_window())

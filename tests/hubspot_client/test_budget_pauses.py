@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from lastseat.errors import Unavailable
-from lastseat.stores.keys import budget_window
 from lastseat.stores.rate_budget import SharedBudget, SharedSlot
 from lastseat.stores.redis import RedisTrips
 from tests.hubspot_client.doubles import settings_for
@@ -149,9 +148,3 @@ async def test_a_redis_lost_in_mid_rush_causes_no_429(office):
     await asyncio.gather(*runs)
     assert meter.refused == 0
     assert meter.accepted > 10
-
-
-async def test_the_token_never_reaches_redis(office):
-    budget = office.budget()
-    await taken(budget)
-    assert b"pat-demo" not in await office.redis("GET", budget_window())
