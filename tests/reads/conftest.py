@@ -1,10 +1,12 @@
 """Fixtures of the read path over a real Valkey; nothing here pretends to be Redis."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from lastseat.embedded.valkey import EmbeddedValkey
 from lastseat.settings import Settings
@@ -13,6 +15,11 @@ from lastseat.stores.redis import RedisTrips
 from lastseat.stores.views import ViewStore
 
 TIMEOUT_S = 0.5
+
+
+def pytest_asyncio_loop_factories():
+    """Every test on both event loops: the server runs on uvloop, whose transports are a family of their own."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 class Process:

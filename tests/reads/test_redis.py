@@ -1,15 +1,18 @@
 """The shared connection: neighbours travel together, nobody waits too long, and a new Redis is noticed."""
 
 import asyncio
+import os
+import signal
 import time
 
 import pytest
+from redis.asyncio.client import PubSub
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 
 from lastseat.embedded.valkey import EmbeddedValkey
 from lastseat.errors import SetupError, Unavailable
 from lastseat.stores import redis as redis_module
-from lastseat.stores.redis import ERA, RedisTrips, Subscription
-from lastseat.stores.redis_address import Address
+from lastseat.stores.redis import ERA, RedisTrips, Subscription, pool_of
 from tests.reads.waiting import until
 
 
@@ -19,22 +22,16 @@ async def test_each_of_a_crowd_gets_its_own_answer(trips: RedisTrips):
     assert answers == [str(n).encode() for n in range(500)]
 
 
-async def test_neighbours_share_one_write(trips: RedisTrips):
+async def test_neighbours_share_one_write(trips: RedisTrips, monkeypatch):
     await trips.execute("PING")
-    line = trips._line
-    assert line is not None
-    writes: list[bytes] = []
-    transport = line._transport
+    writes: list[object] = []
+    send = Connection.send_packed_command
 
-    class Counted:
-        def __getattr__(self, name: str):
-            return getattr(transport, name)
+    async def counted(self, command, **options) -> None:
+        writes.append(command)
+        await send(self, command, **options)
 
-        def write(self, data: bytes) -> None:
-            writes.append(data)
-            transport.write(data)
-
-    line._transport = Counted()
+    monkeypatch.setattr(Connection, "send_packed_command", counted)
     await asyncio.gather(*(trips.execute("GET", f"k{n}") for n in range(100)))
     assert len(writes) == 1
 
@@ -99,10 +96,10 @@ async def test_two_processes_agree_on_the_era(redis_url: str):
 
 async def test_a_failover_behind_a_proxy_is_noticed_without_a_new_connection(trips: RedisTrips, monkeypatch):
     monkeypatch.setattr(redis_module, "BEAT_S", 0.02)
-    await trips.execute("PING")
-    line, trips.era = trips._line, "an older copy"
+    client = await trips.execute("CLIENT", "ID")
+    trips.era = "an older copy"
     await until(lambda: asyncio.sleep(0, trips.era != "an older copy"))
-    assert trips._line is line
+    assert await trips.execute("CLIENT", "ID") == client
 
 
 async def test_a_redis_that_hangs_costs_no_more_than_the_time_out(trips: RedisTrips, redis_url: str):
@@ -133,19 +130,23 @@ async def test_a_wrong_password_is_said_without_the_password(redis_url: str):
     await trips.close()
 
 
-async def test_what_is_not_a_redis_url_is_refused_at_start():
-    for url in ("http://redis", "redis://host:port", "redis://host/first"):
-        with pytest.raises(SetupError, match="REDIS_URL"):
-            Address.parse(url)
+@pytest.mark.parametrize(
+    "url", ["http://redis", "redis://:s3cret@host:port", "redis://:s3cret@host/first", "redis://host?sockets=9"]
+)
+async def test_what_is_not_a_redis_url_is_refused_at_start(url: str):
+    with pytest.raises(SetupError, match="REDIS_URL") as told:
+        RedisTrips(url, timeout_s=1)
+    assert "s3cret" not in str(told.value)
 
 
-def test_an_address_is_understood_and_hides_its_password():
-    address = Address.parse("rediss://us%40er:p%3Aw@cache.example:6380/2?ssl_cert_reqs=none")
-    assert (address.host, address.port, address.database, address.user) == ("cache.example", 6380, 2, "us@er")
-    assert list(address.greeting()) == [("AUTH", "us@er", "p:w"), ("SELECT", "2")]
-    assert address.tls() is not None
-    assert "p:w" not in repr(address)
-    assert Address.parse("unix:///run/redis.sock?db=1").path == "/run/redis.sock"
+async def test_names_passwords_databases_and_files_are_understood():
+    secure = pool_of("rediss://us%40er:p%3Aw@cache.example:6380/2?ssl_cert_reqs=none").make_connection()
+    assert isinstance(secure, SSLConnection)
+    assert (secure.host, secure.port, secure.db) == ("cache.example", 6380, 2)
+    assert (secure.username, secure.password) == ("us@er", "p:w")
+    file = pool_of("unix:///run/redis.sock?db=1").make_connection()
+    assert isinstance(file, UnixDomainSocketConnection)
+    assert (file.path, file.db) == ("/run/redis.sock", 1)
 
 
 async def test_a_subscription_comes_back_after_redis_was_away(valkey: EmbeddedValkey):
@@ -183,8 +184,62 @@ async def test_a_subscription_that_hears_nothing_connects_anew(redis_url: str, m
     await until(lambda: asyncio.sleep(0, subscription.connected))
     await asyncio.sleep(0.15)
     assert len(opened) == 1, "pings keep a quiet line alive"
-    monkeypatch.setattr(redis_module.Line, "data_received", lambda *_: None)
-    await asyncio.sleep(0.15)
+
+    async def deaf(*_, **__) -> None:
+        await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(PubSub, "get_message", deaf)
+    await until(lambda: asyncio.sleep(0, not subscription.connected))
     monkeypatch.undo()
     await until(lambda: asyncio.sleep(0, len(opened) == 2 and subscription.connected))
     await subscription.close()
+
+
+async def test_a_late_reply_is_nobody_elses(valkey: EmbeddedValkey):
+    trips = RedisTrips(valkey.url, timeout_s=0.1)
+    await asyncio.gather(trips.execute("SET", "a", "1"), trips.execute("SET", "b", "2"))
+    os.kill(valkey.pid, signal.SIGSTOP)
+    with pytest.raises(Unavailable):
+        await trips.execute("GET", "a")
+    os.kill(valkey.pid, signal.SIGCONT)
+    await until(lambda: trips.execute("PING"))
+    assert await trips.execute("GET", "b") == b"2"
+    await trips.close()
+
+
+async def test_a_redis_that_hangs_from_the_start_holds_few_up(valkey: EmbeddedValkey):
+    trips = RedisTrips(valkey.url, timeout_s=0.1)
+    os.kill(valkey.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    for _ in range(200):
+        with pytest.raises(Unavailable):
+            await trips.execute("PING")
+    assert time.monotonic() - began < 1
+    os.kill(valkey.pid, signal.SIGCONT)
+    await until(lambda: trips.execute("PING"))
+    await trips.close()
+
+
+async def test_a_connection_that_takes_longer_than_a_trip_is_there_for_a_later_one(valkey: EmbeddedValkey):
+    trips = RedisTrips(valkey.url, timeout_s=0.05)
+    greet = trips._greet
+
+    async def slowly(connection) -> None:
+        await asyncio.sleep(0.15)
+        await greet(connection)
+
+    trips._pool.connection_kwargs["redis_connect_func"] = slowly
+    with pytest.raises(Unavailable):
+        await trips.execute("PING")
+    await until(lambda: trips.execute("PING"))
+    await trips.close()
+
+
+async def test_a_primary_that_became_a_replica_is_left(trips: RedisTrips, valkey: EmbeddedValkey):
+    other = RedisTrips(valkey.url, timeout_s=0.3)
+    client = await other.execute("CLIENT", "ID")
+    await other.execute("REPLICAOF", "127.0.0.1", "1")
+    with pytest.raises(Unavailable, match="READONLY"):
+        await other.execute("SET", "a", "1")
+    assert await other.execute("CLIENT", "ID") != client
+    await other.close()

@@ -203,10 +203,10 @@ async def test_what_a_restarted_redis_brings_back_is_not_believed(
 async def test_without_the_era_a_restarted_redis_would_be_believed(
     valkey: EmbeddedValkey, process: Make, monkeypatch
 ):
-    async def one_era(_line) -> str:
+    def one_era(_facts) -> str:
         return "0" * 16
 
-    monkeypatch.setattr("lastseat.stores.redis._era_of", one_era)
+    monkeypatch.setattr("lastseat.stores.redis.era_of", one_era)
     one, source = process(valkey.url), Source()
     await one.views.bookings(ANNA, source)
     source.body = b"[2]"

@@ -1,7 +1,7 @@
-"""Talks to Redis over one shared connection a process; never waits longer than it was told, never retries by itself.
+"""Talks to Redis through redis-py, over one connection a process; never waits longer than it was told, never retries.
 
-Commands of neighbours travel in one write and their replies in one read, so a crowd costs little more than one
-caller. Replies are bytes, integers, lists or None.
+Commands of neighbours share one pipeline, so a crowd costs little more than one caller. Replies are as Redis sends
+them: bytes, integers, lists or None.
 
 Crash: after a time-out or a lost connection a command may still have run, or run later. So every command of ours
 is safe to run twice, late, or never.
@@ -9,41 +9,46 @@ is safe to run twice, late, or never.
 
 import asyncio
 import hashlib
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
-import hiredis
+from redis.asyncio.client import Pipeline, PubSub
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
-from lastseat.errors import Unavailable
-from lastseat.stores.redis_address import Address
+from lastseat.errors import SetupError, Unavailable
+from lastseat.group_commit import GroupCommit
 
 BEAT_S: Final = 1.0  # Limit: how long a failed-over Redis behind a proxy may go unnoticed
 SILENCE_S: Final = 3.0  # Limit: a subscription that hears nothing this long, not even its own pings, is dead
+CONNECT_LEAST_S: Final = 1.0  # Limit: a name look-up, a TLS handshake and signing in take several trips
+SECOND_LOOK_S: Final = 0.005
 REST_FIRST_S: Final = 0.05
 REST_MOST_S: Final = 1.0  # Limit: how long callers are told "unreachable" without trying again
-PENDING_MOST: Final = 50_000  # Limit: commands waiting for a reply
+NEIGHBOURS: Final = 2_000  # Limit: commands of one pipeline
 
 ERA: Final = object()
 """Stands for the era in the arguments of a script; replaced when it is sent."""
 
 Part = str | bytes | int | float
+Command = tuple[Any, ...]
 Reply = Any
 """What Redis says depends on the command: bytes, an integer, a list, None."""
-_NOTHING: Final = object()
-_GONE: Final = "Redis is unreachable or too slow"
+Greeting = Callable[[AbstractConnection], Awaitable[None]]
+
+_pool: Callable[..., ConnectionPool] = ConnectionPool.from_url  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # its options have no types
 
 
 def _gone() -> Unavailable:
-    return Unavailable(_GONE)
+    return Unavailable("Redis is unreachable or too slow")
 
 
-def _pack(command: Sequence[Part]) -> bytes:
-    packed: object = hiredis.pack_command(tuple(command))  # pyright: ignore[reportArgumentType, reportUnknownMemberType, reportUnknownVariableType]  # its stub says a tuple of one
-    assert isinstance(packed, bytes)
-    return packed
+def _said(problem: BaseException) -> Unavailable:
+    word = getattr(problem, "status_code", None)
+    return Unavailable(f"Redis answered {word}") if word else _gone()
 
 
 @cache
@@ -52,112 +57,39 @@ def _script(name: str) -> tuple[str, str]:
     return hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest(), source
 
 
-class Line(asyncio.Protocol):
-    """One open connection: replies come in the order of the commands, late ones end it."""
+def connect_s_of(timeout_s: float) -> float:
+    """How long connecting may take in all."""
+    return max(timeout_s, CONNECT_LEAST_S)
 
-    def __init__(self, timeout_s: float) -> None:
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._loop = asyncio.get_running_loop()
-        self._timeout_s = timeout_s
-        self._reader = hiredis.Reader(notEnoughData=_NOTHING)
-        self._transport: asyncio.Transport | None = None
-        self._pending: deque[tuple[float, asyncio.Future[Reply]]] = deque()
-        self._unsent: list[bytes] = []
-        self._watch: asyncio.TimerHandle | None = None
-        self._suspect: asyncio.Future[Reply] | None = None
-        self._hear: Callable[[Reply], None] | None = None
 
-    async def ask(self, *command: Part) -> Reply:
-        """Send one command with whatever else is sent in this tick; an error reply is returned, not raised."""
-        if self._transport is None or self.closed.done() or len(self._pending) >= PENDING_MOST:
-            raise _gone()
-        self.say(*command)
-        answer: asyncio.Future[Reply] = self._loop.create_future()
-        self._pending.append((self._loop.time(), answer))
-        if self._watch is None:
-            self._watch = self._loop.call_later(self._timeout_s, self._check)
-        return await answer
+def pool_of(url: str, greet: Greeting | None = None) -> ConnectionPool:
+    """redis-py's pool of one connection for `redis://`, `rediss://` or `unix://`; raise SetupError.
 
-    def say(self, *command: Part) -> None:
-        """Send a command whose reply nobody waits for, on a line that only listens."""
-        packed = _pack(command)
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
-        self._unsent.append(packed)
-
-    def hear(self, listener: Callable[[Reply], None]) -> None:
-        """From now on every reply that nobody waits for goes to `listener`."""
-        self._hear = listener
-
-    def abort(self) -> None:
-        """Close at once; whoever waits hears Unavailable."""
-        if self._transport is not None:
-            self._transport.abort()
-        self.connection_lost(None)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by the event loop."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's transports are of a family of their own
-
-    def data_received(self, data: bytes) -> None:
-        """Called by the event loop."""
-        try:
-            self._reader.feed(data)
-            while (reply := self._reader.gets()) is not _NOTHING:
-                self._deliver(reply)
-        except hiredis.ProtocolError:
-            self.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Called by the event loop."""
-        del exc
-        if self.closed.done():
-            return
-        self.closed.set_result(None)
-        if self._watch is not None:
-            self._watch.cancel()
-        while self._pending:
-            _, answer = self._pending.popleft()
-            if not answer.done():
-                answer.set_exception(_gone())
-
-    def _flush(self) -> None:
-        unsent, self._unsent = self._unsent, []
-        if self._transport is not None and not self.closed.done():
-            self._transport.write(b"".join(unsent))
-
-    def _deliver(self, reply: Reply) -> None:
-        if self._pending:
-            _, answer = self._pending.popleft()
-            if not answer.done():
-                answer.set_result(reply)
-        elif self._hear is not None:
-            self._hear(reply)
-
-    def _check(self) -> None:
-        self._watch = None
-        if not self._pending:
-            return
-        sent_at, oldest = self._pending[0]
-        left_s = sent_at + self._timeout_s - self._loop.time()
-        if left_s > 0:
-            self._watch = self._loop.call_later(left_s, self._check)
-        elif self._suspect is not oldest:
-            # Race: when this process was busy, the reply may lie unread in the socket. Look once, then judge.
-            self._suspect = oldest
-            self._watch = self._loop.call_later(0.005, self._check)
-        else:
-            self.abort()
+    `greet` runs for every new connection in place of signing in, which it must do itself.
+    """
+    try:
+        # redis-py reads over a database that is not a number.
+        int(urlsplit(url).path.strip("/") or "0") if not url.startswith("unix:") else 0
+        pool = _pool(
+            url, max_connections=1, protocol=2, driver_info=None, socket_timeout=None, redis_connect_func=greet
+        )
+        pool.make_connection()  # says now which words of the query it does not know
+    except (ValueError, TypeError):
+        raise SetupError(
+            "REDIS_URL cannot be understood.",
+            way_out="Set it to redis://[user:password@]host[:port][/db], rediss://… for TLS, or unix://path.",
+        ) from None
+    return pool
 
 
 class RedisTrips:
     """Everybody's way to Redis. Raises Unavailable when it is unreachable, too slow, or answers with an error."""
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
-        self._address = Address.parse(url)
         self._timeout_s = timeout_s
-        self._line: Line | None = None
-        self._opening: asyncio.Task[Line] | None = None
+        self._pool = pool_of(url, self._greet)
+        self._trips: GroupCommit[Command, Reply] = GroupCommit(self._travel, window_s=0, limit=NEIGHBOURS)
+        self._opening: asyncio.Task[AbstractConnection] | None = None
         self._beating: asyncio.Task[None] | None = None
         self._rest_until = 0.0
         self._rest_s = REST_FIRST_S
@@ -166,18 +98,16 @@ class RedisTrips:
 
     async def execute(self, *command: Part) -> Reply:
         """Run one command and return its reply."""
-        line = await self._open()
-        return self._meant(line, await line.ask(*command))
+        return _meant(await self._trips.submit(command))
 
     async def script(self, name: str, keys: Sequence[Part], args: Sequence[Part | object]) -> Reply:
         """Run stores/lua/`name`.lua; `ERA` among the arguments stands for the present era."""
         sha, source = _script(name)
-        line = await self._open()
-        rest: list[Any] = [len(keys), *keys, *(self.era if arg is ERA else arg for arg in args)]
-        reply = await line.ask("EVALSHA", sha, *rest)
-        if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
-            reply = await line.ask("EVAL", source, *rest)
-        return self._meant(line, reply)
+        rest = (len(keys), *keys, *args)
+        reply = await self._trips.submit(("EVALSHA", sha, *rest))
+        if isinstance(reply, NoScriptError):
+            reply = await self._trips.submit(("EVAL", source, *rest))
+        return _meant(reply)
 
     async def close(self) -> None:
         """Close for good."""
@@ -186,61 +116,80 @@ class RedisTrips:
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
-        if self._line is not None:
-            self._line.abort()
+        await self._pool.disconnect()
 
-    def _meant(self, line: Line, reply: Reply) -> Reply:
-        if not isinstance(reply, hiredis.ReplyError):
-            return reply
-        word = str(reply).split(" ", 1)[0]
-        if word in {"READONLY", "LOADING", "MASTERDOWN"}:
+    async def _travel(self, commands: Sequence[Command]) -> list[Reply]:
+        """One pipeline; an error reply is returned in its place, so that it fails nobody else."""
+        pipeline: Any = Pipeline(self._pool, {}, transaction=False, shard_hint=None)
+        # Connected before the commands are written down: connecting tells the era that goes into them.
+        pipeline.connection = await self._connected()
+        for command in commands:
+            pipeline.execute_command(*(self.era if part is ERA else part for part in command))
+        try:
+            replies = await self._in_time(pipeline.execute(raise_on_error=False))
+        except (RedisError, OSError) as problem:
+            raise _said(problem) from None
+        if any(isinstance(reply, ReadOnlyError) for reply in replies):
             # A primary that became a replica keeps its connections: connect anew, the name may lead elsewhere now.
-            line.abort()
-        raise Unavailable(f"Redis answered {word}")
+            await self._pool.disconnect()
+        return replies
 
-    async def _open(self) -> Line:
-        line = self._line
-        if line is not None and not line.closed.done():
-            return line
+    async def _in_time(self, work: Coroutine[Any, Any, list[Reply]]) -> list[Reply]:
+        """Whoever gives up ends the connection with it, so that a late reply is nobody else's."""
+        task = asyncio.create_task(work)
+        done, _ = await asyncio.wait([task], timeout=self._timeout_s)
+        if not done:
+            # Race: when this process was busy, the reply may lie unread in the socket. Look once, then judge.
+            done, _ = await asyncio.wait([task], timeout=SECOND_LOOK_S)
+        if not done:
+            task.cancel()
+            await asyncio.wait([task])
+            raise _gone()
+        return task.result()
+
+    async def _connected(self) -> AbstractConnection:
+        """The connection; one that takes longer than a trip may is there for a later trip."""
         loop = asyncio.get_running_loop()
         if self._closed or loop.time() < self._rest_until:
             raise _gone()
-        if self._opening is None:
-            self._opening = loop.create_task(self._connect())
-            self._opening.add_done_callback(self._opened)
+        opening = self._opening = self._opening or asyncio.create_task(self._open())
+        await asyncio.wait([opening], timeout=self._timeout_s)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await asyncio.shield(self._opening)
-        except TimeoutError:
-            raise _gone() from None
-
-    async def _connect(self) -> Line:
-        try:
-            line = await open_line(self._address, self._timeout_s)
-            self.era = await _era_of(line)
-        except Unavailable:
-            self._rest_until = asyncio.get_running_loop().time() + self._rest_s
+            if not opening.done() or opening.cancelled():
+                raise _gone()
+            self._opening = None
+            connection = opening.result()
+        except (Unavailable, RedisError, OSError) as problem:
+            self._rest_until = loop.time() + self._rest_s
             self._rest_s = min(self._rest_s * 2, REST_MOST_S)
-            raise
+            raise _said(problem) from None
         self._rest_s = REST_FIRST_S
-        self._line = line
-        if self._beating is not None:
-            self._beating.cancel()
-        self._beating = asyncio.create_task(self._beat(line))
-        return line
+        self._beating = self._beating or asyncio.create_task(self._beat())
+        return connection
 
-    def _opened(self, task: asyncio.Task[Line]) -> None:
-        self._opening = None
-        if not task.cancelled():
-            task.exception()  # heard by those who still wait; when none does, that is no fault
+    async def _open(self) -> AbstractConnection:
+        async with asyncio.timeout(connect_s_of(self._timeout_s)):
+            return await self._pool.get_connection()
 
-    async def _beat(self, line: Line) -> None:
-        while not line.closed.done():
+    async def _greet(self, connection: AbstractConnection) -> None:
+        """Called by redis-py for every new connection."""
+        await connection.on_connect()
+        facts: list[Reply] = []
+        for command in _ERA_QUESTIONS:
+            await connection.send_command(*command)
+            try:
+                facts.append(await connection.read_response())
+            except ResponseError:
+                continue  # where INFO is forbidden, all is one era, and the time to live is the limit
+        self.era = era_of(facts)
+
+    async def _beat(self) -> None:
+        while True:
             await asyncio.sleep(BEAT_S)
             try:
-                self.era = await _era_of(line)
+                self.era = era_of(await asyncio.gather(*map(self._trips.submit, _ERA_QUESTIONS)))
             except Unavailable:
-                line.abort()
+                continue  # the next connection tells
 
 
 class Subscription:
@@ -256,14 +205,12 @@ class Subscription:
         on_open: Callable[[], None],
     ) -> None:
         """`on_message(channel, payload)`; `on_open()` at each (re)connection: what was said before is lost."""
-        self._address = Address.parse(url)
+        self._pool = pool_of(url)
+        self._connect_s = connect_s_of(timeout_s)
         self._channels = channels
-        self._timeout_s = timeout_s
         self._on_message = on_message
         self._on_open = on_open
         self._task: asyncio.Task[None] | None = None
-        self._heard_at = 0.0
-        self._missing = len(channels)
         self.connected = False
 
     def start(self) -> None:
@@ -275,88 +222,67 @@ class Subscription:
         """Stop listening."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait([self._task])
             self._task = None
 
     async def _run(self) -> None:
         pause_s = REST_FIRST_S
         while True:
+            pubsub = PubSub(self._pool)
             try:
-                line = await open_line(self._address, self._timeout_s)
-            except Unavailable:
-                await asyncio.sleep(pause_s)
+                async with asyncio.timeout(self._connect_s):
+                    await pubsub.subscribe(*self._channels)
+                pause_s = REST_FIRST_S
+                await self._listen(pubsub)
+            except (RedisError, OSError, TimeoutError):
                 pause_s = min(pause_s * 2, REST_MOST_S)
-                continue
-            pause_s = REST_FIRST_S
-            try:
-                await self._listen(line)
             finally:
                 self.connected = False
-                line.abort()
+                await pubsub.aclose()
             await asyncio.sleep(pause_s)
 
-    async def _listen(self, line: Line) -> None:
+    async def _listen(self, pubsub: PubSub) -> None:
+        """Return when nothing was heard for too long."""
         loop = asyncio.get_running_loop()
-        self._missing = len(self._channels)
-        self._heard_at = loop.time()
-        line.hear(self._heard)
-        line.say("SUBSCRIBE", *self._channels)
-        while not line.closed.done() and loop.time() - self._heard_at < SILENCE_S:
-            await asyncio.wait([line.closed], timeout=BEAT_S)
-            line.say("PING")
-
-    def _heard(self, reply: Reply) -> None:
-        self._heard_at = asyncio.get_running_loop().time()
-        match reply:
-            case [b"message", bytes(channel), bytes(payload)]:
-                self._on_message(channel, payload)
-            case [b"subscribe", *_]:
-                self._missing -= 1
-                if self._missing == 0:
-                    self.connected = True
-                    self._on_open()
-            case _:
-                return  # the answer to a ping
+        missing, heard_at, pinged_at = len(self._channels), loop.time(), loop.time()
+        while (now := loop.time()) - heard_at < SILENCE_S:
+            if now - pinged_at >= BEAT_S:
+                pinged_at = now
+                await pubsub.execute_command("PING")
+            said = cast("dict[str, Any] | None", await pubsub.get_message(timeout=BEAT_S))
+            heard_at = heard_at if said is None else loop.time()
+            match said:
+                case {"type": "message", "channel": bytes(channel), "data": bytes(payload)}:
+                    self._on_message(channel, payload)
+                case {"type": "subscribe"}:
+                    missing -= 1
+                    if missing == 0:
+                        self.connected = True
+                        self._on_open()
+                case _:
+                    continue  # silence, or the answer to a ping
 
 
-async def open_line(address: Address, timeout_s: float) -> Line:
-    """Connect, sign in and choose the database; raise Unavailable."""
-    loop = asyncio.get_running_loop()
-    line = Line(timeout_s)
-    limit_s = max(timeout_s, 1.0)  # a name look-up and a TLS handshake take several trips
-    try:
-        async with asyncio.timeout(limit_s):
-            if address.path is not None:
-                await loop.create_unix_connection(lambda: line, address.path)
-            else:
-                await loop.create_connection(lambda: line, address.host, address.port, ssl=address.tls())
-            for command in address.greeting():
-                _accepted(await line.ask(*command))
-    except (OSError, TimeoutError):
-        line.abort()
-        raise _gone() from None
-    except BaseException:
-        line.abort()
-        raise
-    return line
+_ERA_QUESTIONS: Final = ("INFO", "server"), ("INFO", "replication")
 
 
-def _accepted(reply: Reply) -> None:
-    if isinstance(reply, hiredis.ReplyError):
-        raise Unavailable(f"Redis refused us: {str(reply).split(' ', 1)[0]}")
-
-
-async def _era_of(line: Line) -> str:
+def era_of(facts: Sequence[Reply]) -> str:
     """A name for this very copy of the data, 16 characters: another one after a restart or a failover.
 
     What was written in another era may be older than what was deleted since, so it counts as absent.
     """
-    replies = await asyncio.gather(line.ask("INFO", "server"), line.ask("INFO", "replication"))
-    facts = [
+    rows = [
         row
-        for reply in replies
-        if isinstance(reply, bytes)  # where INFO is forbidden, all is one era, and the TTL is the limit
-        for row in reply.split(b"\r\n")
+        for fact in facts
+        if isinstance(fact, bytes)
+        for row in fact.split(b"\r\n")
         if row.startswith((b"run_id:", b"master_replid:"))
     ]
-    return hashlib.blake2b(b"".join(facts), digest_size=8).hexdigest()
+    return hashlib.blake2b(b"".join(rows), digest_size=8).hexdigest()
+
+
+def _meant(reply: Reply) -> Reply:
+    if isinstance(reply, RedisError):
+        word = getattr(reply, "status_code", None) or str(reply).split(" ", 1)[0]
+        raise Unavailable(f"Redis answered {word}")
+    return reply
