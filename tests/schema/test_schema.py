@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import secrets
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -240,3 +242,45 @@ async def test_an_unreachable_database_is_one_line_without_the_password():
         await schema.apply_to("postgresql://postgres:hidden@127.0.0.1:1/postgres")
     assert "hidden" not in caught.value.message
     assert "\n" not in caught.value.message
+
+
+@pytest.fixture
+async def plain_role(schema_database_url):
+    """A role that owns nothing, in a cluster where the schema's own roles are there, as on Supabase."""
+    name = f"plain_{secrets.token_hex(4)}"
+    await _execute(schema_database_url, f"create role {name} login password 'plain' createrole")
+    yield name
+    await _execute(schema_database_url, f"drop owned by {name}; drop role {name}")
+
+
+def _as_role(url: str, role: str) -> str:
+    place = urlsplit(url)
+    return urlunsplit(place._replace(netloc=f"{role}:plain@{place.hostname}:{place.port}"))
+
+
+async def test_an_owner_that_is_no_superuser_can_apply_it(database_url, plain_role):
+    await _execute(database_url, f'alter database "{urlsplit(database_url).path[1:]}" owner to {plain_role}')
+    report = await schema.apply_to(_as_role(database_url, plain_role))
+    assert report.current
+    await _execute(database_url, f"reassign owned by {plain_role} to current_user; drop owned by {plain_role}")
+
+
+async def test_a_role_without_rights_is_told_in_one_line(schema_database_url, plain_role):
+    for work in (schema.apply_to, schema.status_of):
+        with pytest.raises(SetupError, match="permission denied") as caught:
+            await work(_as_role(schema_database_url, plain_role))
+        assert "\n" not in caught.value.message
+
+
+async def test_a_connection_that_breaks_is_told_in_one_line(database_url):
+    steps = schema.steps(_sample())
+    steps.insert(3, schema_store.Step("the cut", "select pg_terminate_backend(pg_backend_pid())"))
+    with pytest.raises(SetupError, match="terminating connection") as caught:
+        await schema_store.run(database_url, steps)
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("url", ["postgresql://127.0.0.1:port/x", "mysql://127.0.0.1/x", "nonsense"])
+async def test_what_is_no_database_url_is_told_in_one_line(url):
+    with pytest.raises(SetupError, match="SUPABASE_DB_URL"):
+        await schema.status_of(url)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
 
 _CONNECT_TIMEOUT_S = 10.0
+_CLOSE_TIMEOUT_S = 5.0
 _STEP_TIMEOUT_S = 300.0
 _REFUSED = "LS100"
 
@@ -34,7 +35,9 @@ class Applied(NamedTuple):
 
 async def read(url: str) -> Applied:
     """What was applied to this database; everything empty when it is new."""
-    async with _connected(url) as connection, connection.transaction(readonly=True):
+    async with _connected(url) as connection:
+        # A transaction pooler keeps one server for a transaction only, and a query is two trips.
+        await connection.execute("begin read only")
         return await _applied(connection)
 
 
@@ -43,12 +46,16 @@ async def run(url: str, steps: Sequence[Step]) -> tuple[Applied, Applied]:
 
     The first step takes the turn, so "before" is read after it and no other run can come between.
     """
-    async with _connected(url) as connection, connection.transaction():
+    async with _connected(url) as connection:
+        # Crash: whatever ends this before the commit ends the connection, and with it the transaction.
+        await connection.execute("begin")
         await _step(connection, steps[0])
         before = await _applied(connection)
         for step in steps[1:]:
             await _step(connection, step)
-        return before, await _applied(connection)
+        after = await _applied(connection)
+        await connection.execute("commit")
+        return before, after
 
 
 async def _step(connection: "Connection", step: Step) -> None:
@@ -84,16 +91,17 @@ async def _applied(connection: "Connection") -> Applied:
 
 @asynccontextmanager
 async def _connected(url: str) -> AsyncGenerator["Connection"]:
-    place = urlsplit(url)
+    place = urlsplit(url).netloc.rpartition("@")[2] or "SUPABASE_DB_URL"
     try:
         # A transaction pooler gives each transaction another server: nothing may be prepared ahead.
         connection = await asyncpg.connect(url, timeout=_CONNECT_TIMEOUT_S, statement_cache_size=0)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=_CLOSE_TIMEOUT_S)
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        said = (str(error) or "no answer").splitlines()[0].rstrip(".")
         raise SetupError(
-            f"Postgres at {place.hostname}:{place.port or 5432} cannot be used: {str(error) or 'no answer'}.",
-            way_out="Check SUPABASE_DB_URL and that the database runs.",
+            f"Postgres at {place} cannot be used: {said}.",
+            way_out="Check SUPABASE_DB_URL, that the database runs, and that its role owns the schemas.",
         ) from error
-    try:
-        yield connection
-    finally:
-        await connection.close()
