@@ -124,6 +124,10 @@ class Relay:
         except LastseatError as error:
             log.warning("relay: term %d interrupted: %s", term, error.message)
             await asyncio.sleep(self._settings.relay_poll_alone_s)
+        except Exception:  # noqa: BLE001  # a fault of ours must not end the only relay that may be left
+            log.exception("relay: term %d given up", term)
+            await self._give_up(term)
+            await asyncio.sleep(self._settings.lease_offer_s)
         finally:
             renewing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -238,6 +242,9 @@ class Relay:
             log.warning("relay: %s", error.message)
         except LastseatError as error:
             log.warning("relay: term %d given up: %s", term, error.message)
+            await self._give_up(term)
+        except Exception:  # noqa: BLE001  # a fault of ours must not leave rows marked in a term that lives on
+            log.exception("relay: term %d given up", term)
             await self._give_up(term)
 
     async def _persist(self, term: int, settlement: Settlement) -> tuple[Announcement, list[int]]:
