@@ -3,11 +3,17 @@
 -- Results: jsonb in the names of lastseat.model.
 -- Invariant: reads only; a term that is not the current one stops the transaction.
 
+-- The seats that may be given: what HubSpot holds, or less while a change under way lowers it.
+create or replace function hubspot_sync.seats_of(exam hubspot_sync.hubspot_mock_exams) returns integer
+    language sql immutable set search_path = hubspot_sync, pg_temp as $$
+    select least(exam.capacity, exam.capacity_bound)
+$$;
+
 -- null: open. Otherwise why nobody can book: 'inactive', 'not_open_yet' or 'past'.
 create or replace function hubspot_sync.closed_because(exam hubspot_sync.hubspot_mock_exams) returns text
     language sql stable set search_path = hubspot_sync, pg_temp as $$
     select case
-        when exam.archived_at is not null or exam.capacity is null then 'inactive'
+        when exam.archived_at is not null or exam.shut or exam.capacity is null then 'inactive'
         when exam.starts_at <= now() or exam.exam_date < current_date - 1 then 'past'
         when exam.is_active = 'active' and coalesce(exam.opens_at, '-infinity') <= now() then null
         when exam.is_active = 'scheduled' and exam.opens_at <= now() then null
@@ -22,9 +28,9 @@ create or replace function hubspot_sync.gate_of(exam hubspot_sync.hubspot_mock_e
     select jsonb_build_object(
         'exam_id', exam.hubspot_id,
         'version', exam.seats_version,
-        'capacity', coalesce(exam.capacity, 0),
+        'capacity', coalesce(seats_of(exam), 0),
         'taken', exam.seats_taken,
-        'remaining', greatest(coalesce(exam.capacity, 0) - exam.seats_taken, 0),
+        'remaining', greatest(coalesce(seats_of(exam), 0) - exam.seats_taken, 0),
         'open', closed_because(exam) is null)
 $$;
 
@@ -38,7 +44,7 @@ $$;
 create or replace view hubspot_sync.bookings_shown as
     select b.booking_id, b.booking_key, b.hubspot_id, b.mock_exam_id, b.contact_id, b.student_id, b.student_name,
            b.student_email, b.booking_status, b.is_active, b.attendance, b.attending_location,
-           coalesce(b.exam_date, e.exam_date) as exam_date, b.dominant_hand, null::text as reason,
+           coalesce(e.exam_date, b.exam_date) as exam_date, b.dominant_hand, null::text as reason,
            e.mock_exam_name, e.mock_type, e.location, e.start_time, e.end_time, b.created_at, b.updated_at, b.synced_at
       from hubspot_sync.hubspot_bookings b
       left join hubspot_sync.hubspot_mock_exams e on e.hubspot_id = b.mock_exam_id

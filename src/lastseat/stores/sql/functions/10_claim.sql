@@ -24,7 +24,7 @@ create or replace function hubspot_sync.judge(wishes jsonb) returns table (
            coalesce(by_id.claim_id, by_key.claim_id, held.claim_id),
            case when held.claim_id is null and seat.hubspot_id is not null then seat.hubspot_id
                 when e.hubspot_id is not null then closed_because(e) end,
-           e.capacity - e.seats_taken
+           seats_of(e) - e.seats_taken
       from jsonb_array_elements(wishes) with ordinality as a (c, n)
       left join claims by_id on by_id.claim_id = (a.c ->> 'claim_id')::uuid
       left join claims by_key on by_key.caller = a.c ->> 'caller' and by_key.idempotency_key = a.c ->> 'key'

@@ -25,6 +25,8 @@ begin
      where o.kind = 'cancel' and o.state in ('waiting', 'sent')
        and (o.claim_id = found_claim or o.hubspot_id = found_record) limit 1;
     if queued is not null then
+        -- Asked for on its own now, it no longer waits for the booking that it was to make room for.
+        update outbox set after_booking = null where outbox_id = queued and after_booking is not null;
         return queued;
     end if;
     update claims set cancel_requested_at = now(), updated_at = now() where claims.claim_id = found_claim;
@@ -44,7 +46,9 @@ create or replace function hubspot_sync.fold(found_claim uuid, wish jsonb) retur
 begin
     -- Race: the relay marks rows `sent` under the row's own lock. Whoever is second here sees the other's mark.
     update outbox set state = 'dropped', done_at = now()
-     where claim_id = found_claim and kind = 'create' and state = 'waiting' and sent_at is null;
+     where claim_id = found_claim and kind = 'create' and state = 'waiting' and sent_at is null
+       -- A booking that another one makes room for goes to HubSpot first, or the student would be left with neither.
+       and not exists (select from outbox m where m.after_booking = outbox.booking_id and m.state = 'waiting');
     if not found then
         return false;
     end if;
@@ -52,6 +56,8 @@ begin
      where claims.claim_id = found_claim and state = 'open';
     update hubspot_mock_exams e set seats_taken = e.seats_taken - 1, seats_version = e.seats_version + 1
       from claims c where c.claim_id = found_claim and e.hubspot_id = c.exam_id;
+    update outbox set state = 'dropped', done_at = now()
+     where claim_id = found_claim and kind = 'cancel' and state = 'waiting';
     insert into audit_log (table_name, operation, record_id, performed_by, request_id)
     values ('claims', 'CANCEL', wish ->> 'reference', wish ->> 'caller', wish ->> 'request_id');
     return true;

@@ -4,12 +4,13 @@
 -- Invariant: I2; rows only move forward in time; a fact is recorded even when it oversells, never refused.
 
 create or replace function hubspot_sync.read_facts(facts jsonb) returns table (
-    hubspot_id text, key text, fields jsonb, created_at timestamptz, updated_at timestamptz, archived boolean
+    hubspot_id text, key text, fields jsonb, created_at timestamptz, updated_at timestamptz, archived boolean,
+    actor text, request_id text
 ) language sql stable set search_path = hubspot_sync, pg_temp as $$
     select distinct on (f ->> 'hubspot_id') f ->> 'hubspot_id', f ->> 'key',
-           coalesce(f -> 'fields', '{}') - '{id,hubspot_id,booking_key,holds,seats_taken,seats_version,synced_at}'::text[],
+           coalesce(f -> 'fields', '{}') - '{id,hubspot_id,booking_key,exam_key,holds,seats_taken,seats_version,capacity_bound,shut,synced_at}'::text[],
            (f ->> 'created_at')::timestamptz, (f ->> 'updated_at')::timestamptz,
-           coalesce((f ->> 'archived')::boolean, false)
+           coalesce((f ->> 'archived')::boolean, false), f ->> 'actor', f ->> 'request_id'
       from jsonb_array_elements(facts) f
      where f ->> 'hubspot_id' is not null
      order by f ->> 'hubspot_id', (f ->> 'updated_at')::timestamptz desc nulls last
@@ -132,9 +133,10 @@ begin
     ), upserted as (
         insert into hubspot_mock_exams as e (
             hubspot_id, mock_exam_name, mock_type, exam_date, start_time, end_time, location, capacity,
-            total_bookings, is_active, opens_at, starts_at, created_at, updated_at, archived_at, synced_at)
+            total_bookings, is_active, opens_at, starts_at, exam_key, created_at, updated_at, archived_at, synced_at)
         select i.hubspot_id, r.mock_exam_name, r.mock_type, r.exam_date, r.start_time, r.end_time, r.location,
                r.capacity, coalesce(r.total_bookings, 0), r.is_active, r.opens_at, r.starts_at,
+               coalesce(i.key, o.exam_key),
                coalesce(i.created_at, o.created_at), coalesce(i.updated_at, o.updated_at),
                case when i.archived then coalesce(o.archived_at, now()) end, now()
           from incoming i
@@ -145,6 +147,7 @@ begin
             exam_date = excluded.exam_date, start_time = excluded.start_time, end_time = excluded.end_time,
             location = excluded.location, capacity = excluded.capacity, total_bookings = excluded.total_bookings,
             is_active = excluded.is_active, opens_at = excluded.opens_at, starts_at = excluded.starts_at,
+            exam_key = excluded.exam_key,
             created_at = excluded.created_at, updated_at = excluded.updated_at,
             archived_at = excluded.archived_at, synced_at = excluded.synced_at,
             -- Only what a gate shows makes it new; a total that HubSpot repeats to us does not.
@@ -154,10 +157,12 @@ begin
          where e.updated_at is null or excluded.updated_at >= e.updated_at
         returning e.*
     )
-    insert into audit_log (table_name, operation, record_id, performed_by, old_values, new_values)
+    insert into audit_log (table_name, operation, record_id, performed_by, request_id, old_values, new_values)
     select 'hubspot_mock_exams', case when o.hubspot_id is null then 'INSERT' else 'UPDATE' end, u.hubspot_id,
-           coalesce(nullif(actor, ''), 'hubspot'), to_jsonb(o), to_jsonb(u)
-      from upserted u left join hubspot_mock_exams o on o.hubspot_id = u.hubspot_id
+           coalesce(i.actor, nullif(mirror_exams.actor, ''), 'hubspot'), i.request_id, to_jsonb(o), to_jsonb(u)
+      from upserted u
+      join incoming i on i.hubspot_id = u.hubspot_id
+      left join hubspot_mock_exams o on o.hubspot_id = u.hubspot_id
      where to_jsonb(o) - '{synced_at,updated_at,seats_version,total_bookings}'::text[] is distinct from
            to_jsonb(u) - '{synced_at,updated_at,seats_version,total_bookings}'::text[];
 
@@ -196,6 +201,8 @@ begin
     perform mirror_contacts(coalesce(args -> 'contacts', '[]'));
     exams := mirror_exams(coalesce(args -> 'exams', '[]'), actor);
     bookings := mirror_bookings(coalesce(args -> 'bookings', '[]'), actor);
+    perform bind_exams(array(select o.exam_id from outbox o where o.outbox_id = any (
+        refuse_archives(array(select jsonb_array_elements_text(bookings -> 'exam_ids'))))));
     return jsonb_build_object(
         'gates', gates_of(array(select jsonb_array_elements_text((exams -> 'exam_ids') || (bookings -> 'exam_ids')))),
         'contacts', bookings -> 'contacts',

@@ -26,7 +26,8 @@ create or replace function lastseat_api.release_lease(args jsonb) returns jsonb
     select jsonb_build_object();
 $$;
 
--- Rows that this term may send now. A cancel waits until its own create has ended.
+-- Rows that this term may send now. A cancel waits until its own create has ended, and when it makes room for another
+-- booking, until that one is recorded. Changes of one exam go one at a time, in order; an archive waits for the seats.
 create or replace function hubspot_sync.due(given bigint, wanted text) returns setof hubspot_sync.outbox
     language sql stable set search_path = hubspot_sync, pg_temp as $$
     select o.* from outbox o
@@ -35,6 +36,22 @@ create or replace function hubspot_sync.due(given bigint, wanted text) returns s
        and (o.kind <> 'cancel' or not exists (
             select from outbox p where p.booking_id = o.booking_id and p.kind = 'create'
                                    and p.state in ('waiting', 'sent')))
+       and (o.after_booking is null or exists (
+            select from claims c where c.booking_id = o.after_booking and c.hubspot_id is not null))
+       and (o.kind not like 'exam%' or not exists (
+            select from outbox p where p.exam_id = o.exam_id and p.kind like 'exam%'
+                                   and p.state in ('waiting', 'sent') and p.outbox_id < o.outbox_id))
+       and (o.kind <> 'exam_archive' or (
+            not exists (select from outbox p where p.exam_id = o.exam_id and p.kind in ('create', 'cancel')
+                                               and p.state in ('waiting', 'sent'))
+            and not exists (select from hubspot_mock_exams e where e.hubspot_id = o.exam_id and e.seats_taken > 0)))
+$$;
+
+-- An exam's columns as HubSpot takes them: strings, "" clears. When it opens and starts is kept by us alone.
+create or replace function hubspot_sync.sent_of(fields jsonb) returns jsonb
+    language sql immutable set search_path = hubspot_sync, pg_temp as $$
+    select coalesce(jsonb_object_agg(f.key, coalesce(f.value #>> '{}', '')), '{}') from jsonb_each(fields) f
+     where f.key not in ('opens_at', 'starts_at')
 $$;
 
 create or replace function lastseat_api.backlog(args jsonb) returns jsonb
@@ -46,7 +63,8 @@ begin
     return jsonb_build_object(
         'due', (select coalesce(jsonb_object_agg(k.kind, k.rows), '{}') from (
                     select x.kind, count(*) as rows
-                      from unnest(array['create', 'cancel', 'link_contact', 'link_exam', 'count']) as x (kind),
+                      from unnest(array['create', 'cancel', 'exam_create', 'exam_update', 'exam_archive',
+                                        'exam_restore', 'link_contact', 'link_exam', 'count']) as x (kind),
                            due(given, x.kind) group by x.kind) k),
         'unannounced', (select count(*) from outbox where state = 'mirrored'),
         'verify_due', (select count(*) from outbox where verify_at <= clock_timestamp()),
@@ -79,7 +97,7 @@ begin
     )
     select coalesce(jsonb_agg(jsonb_build_object(
                'outbox_id', m.outbox_id, 'kind', m.kind, 'attempts', m.attempts, 'taken_over', m.taken_over,
-               'key', coalesce(m.booking_id, m.hubspot_id, m.exam_id), 'claim_id', m.claim_id,
+               'key', coalesce(m.booking_id, m.hubspot_id, m.exam_key, m.exam_id), 'claim_id', m.claim_id,
                'booking_id', m.booking_id, 'hubspot_id', coalesce(m.hubspot_id, c.hubspot_id),
                'exam_id', m.exam_id, 'contact_id', m.contact_id,
                'properties', case m.kind
@@ -87,7 +105,7 @@ begin
                        'booking_id', c.booking_id, 'booking_status', 'confirmed', 'is_active', 'Active')
                    when 'cancel' then '{"booking_status": "cancelled", "is_active": "Cancelled"}'
                    when 'count' then jsonb_build_object('total_bookings', e.seats_taken::text)
-                   else '{}' end) order by m.outbox_id), '[]')
+                   else sent_of(m.fields) end) order by m.outbox_id), '[]')
       into sent
       from marked m
       left join claims c on c.claim_id = m.claim_id
@@ -119,12 +137,13 @@ create or replace function hubspot_sync.news_of(outbox_ids bigint[], exam_ids te
              'booking', (select to_jsonb(s) - 'booking_key' from bookings_shown s
                           where s.hubspot_id = r.hubspot_id or (r.hubspot_id is null and s.booking_key = r.booking_id)
                           limit 1))), '[]')
-             from rows r where r.state is not null),
+             from rows r where r.state is not null) || exam_outcomes(outbox_ids),
         'gates', gates_of(exam_ids || array(select r.exam_id from rows r where not r.exam_id = any (exam_ids))),
         'contacts', (select coalesce(jsonb_agg(distinct x.id), '[]') from (
              select jsonb_array_elements_text(contacts) as id
-             union select r.contact_id from rows r) x where x.id is not null),
-        'exams_changed', false)
+             union select r.contact_id from rows r
+             union select contacts_of_changed(outbox_ids)) x where x.id is not null),
+        'exams_changed', exists (select from outbox o where o.outbox_id = any (outbox_ids) and o.kind like 'exam%'))
 $$;
 
 -- A refusal by HubSpot of this row alone: the seat goes back, the cancel behind it has nothing left to do.
@@ -152,7 +171,14 @@ begin
          where e.hubspot_id = f.exam_id
     ), orphaned as (
         update outbox o set state = 'dropped', done_at = now() from refused f
-         where o.claim_id = f.claim_id and o.kind = 'cancel' and o.state = 'waiting'
+         where (o.claim_id = f.claim_id or o.after_booking = f.booking_id) and o.kind = 'cancel'
+           and o.state = 'waiting'
+        returning o.claim_id
+    ), kept as (
+        -- A booking that could not be moved stays where it is.
+        update claims c set cancel_requested_at = null, updated_at = now() from orphaned x
+         where c.claim_id = x.claim_id and c.state in ('open', 'booked')
+           and not exists (select from refused f where f.claim_id = c.claim_id)
     )
     select coalesce(array_agg(distinct f.exam_id), '{}') into exam_ids from refused f;
     -- A cancel that HubSpot refuses is no longer asked for.
@@ -160,6 +186,11 @@ begin
       from outbox o, jsonb_array_elements(rows) r
      where o.outbox_id = (r ->> 'outbox_id')::bigint and o.state = 'aside' and o.kind = 'cancel'
        and c.claim_id = o.claim_id;
+    insert into audit_log (table_name, operation, record_id, performed_by, request_id, new_values)
+    select 'hubspot_mock_exams', 'REFUSED', coalesce(o.exam_id, o.exam_key), 'hubspot', o.request_id,
+           jsonb_build_object('kind', o.kind, 'fields', o.fields, 'reason', o.last_error)
+      from outbox o, jsonb_array_elements(rows) r
+     where o.outbox_id = (r ->> 'outbox_id')::bigint and o.state = 'aside' and o.kind like 'exam%';
     return exam_ids;
 end
 $$;
@@ -169,13 +200,18 @@ create or replace function hubspot_sync.facts_written(written jsonb, kinds text[
     language sql stable set search_path = hubspot_sync, pg_temp as $$
     select coalesce(jsonb_agg(coalesce(nullif(w -> 'facts', 'null'), '{}') || jsonb_build_object(
                'hubspot_id', coalesce(w -> 'facts' ->> 'hubspot_id', o.hubspot_id, c.hubspot_id, o.exam_id),
-               'key', coalesce(c.booking_id, w -> 'facts' ->> 'key'),
+               'key', coalesce(c.booking_id, o.exam_key, w -> 'facts' ->> 'key'),
+               'actor', case when o.kind like 'exam%' then o.caller end,
+               'request_id', case when o.kind like 'exam%' then o.request_id end,
                'fields', case o.kind
                    when 'create' then c.properties || '{"booking_status": "confirmed", "is_active": "Active"}'
                                       || jsonb_build_object('booking_id', c.booking_id)
                    when 'cancel' then coalesce(c.properties, '{}')
                                       || '{"booking_status": "cancelled", "is_active": "Cancelled"}'
-                   else '{}' end || coalesce(w -> 'facts' -> 'fields', '{}'))), '[]')
+                   else o.fields end || coalesce(w -> 'facts' -> 'fields', '{}'))
+               -- Race: somebody may have read the exam before the archive and bring it later; now is newer than that.
+               || case when o.kind = 'exam_archive' then jsonb_build_object('archived', true, 'updated_at', now())
+                       else '{}' end), '[]')
       from jsonb_array_elements(written) w
       join outbox o on o.outbox_id = (w ->> 'outbox_id')::bigint and o.state = 'sent' and o.kind = any (kinds)
       left join claims c on c.claim_id = o.claim_id
@@ -192,12 +228,17 @@ declare
     exam_ids text[];
     mirrored jsonb;
     counted jsonb;
+    changed jsonb;
 begin
     perform check_term(given);
     select coalesce(array_agg((x ->> 'outbox_id')::bigint), '{}') into ids
       from jsonb_array_elements(written || aside) x;
-    -- The one order of locks: exams by id, then everything else.
-    perform pg_advisory_xact_lock_shared(7261);
+    -- The one order of locks: that of new exams, exams by id, then everything else.
+    if exists (select from outbox o where o.outbox_id = any (ids) and o.kind in ('exam_create', 'exam_restore')) then
+        perform pg_advisory_xact_lock(7261);
+    else
+        perform pg_advisory_xact_lock_shared(7261);
+    end if;
     perform 1 from hubspot_mock_exams e
       where e.hubspot_id in (select o.exam_id from outbox o where o.outbox_id = any (ids))
       order by e.hubspot_id for update;
@@ -206,13 +247,16 @@ begin
     counted := mirror_exams((select coalesce(jsonb_agg(f), '[]')
                                from jsonb_array_elements(facts_written(written, '{count}')) f
                               where f ? 'updated_at'), 'lastseat');
-    exam_ids := array(select jsonb_array_elements_text((mirrored -> 'exam_ids') || (counted -> 'exam_ids')));
+    changed := mirror_exams(facts_written(written, '{exam_create,exam_update,exam_archive,exam_restore}'), 'lastseat');
+    perform settle_exams(written, args ->> 'timezone');
+    exam_ids := array(select jsonb_array_elements_text((mirrored -> 'exam_ids') || (counted -> 'exam_ids')
+                                                       || (changed -> 'exam_ids')));
 
     with ended as (
         update outbox o set
-            state = case when o.kind in ('create', 'cancel') then 'mirrored' else 'done' end,
+            state = case when o.kind in ('create', 'cancel') or o.kind like 'exam%' then 'mirrored' else 'done' end,
             done_at = now(), last_error = null,
-            verify_at = case when o.kind in ('create', 'cancel')
+            verify_at = case when (o.kind in ('create', 'cancel') or o.kind like 'exam%')
                               and (o.uncertain or coalesce((w ->> 'uncertain')::boolean, false))
                              then clock_timestamp() + make_interval(secs => verify_s) end
           from jsonb_array_elements(written) w
@@ -232,7 +276,11 @@ begin
     select distinct 'count', d.exam_id from ended d where d.kind in ('create', 'cancel') and d.exam_id is not null
     on conflict (exam_id) where kind = 'count' and state = 'waiting' do nothing;
 
-    exam_ids := exam_ids || set_aside(aside, given);
+    exam_ids := exam_ids || set_aside(aside, given) || array(
+        select o.exam_id from outbox o
+         where o.outbox_id = any (ids) and o.kind in ('cancel', 'exam_update', 'exam_archive'));
+    ids := ids || refuse_archives(exam_ids);
+    perform bind_exams(exam_ids);
 
     update outbox o set
         state = 'waiting', not_before = clock_timestamp() + make_interval(secs => (r ->> 'after_s')::float8),
