@@ -124,7 +124,7 @@ class Relay:
         except LastseatError as error:
             log.warning("relay: term %d interrupted: %s", term, error.message)
             await asyncio.sleep(self._settings.relay_poll_alone_s)
-        except Exception:  # noqa: BLE001  # a fault of ours must not end the only relay that may be left
+        except Exception:  # a fault of ours must not end the only relay that may be left
             log.exception("relay: term %d given up", term)
             await self._give_up(term)
             await asyncio.sleep(self._settings.lease_offer_s)
@@ -243,7 +243,7 @@ class Relay:
         except LastseatError as error:
             log.warning("relay: term %d given up: %s", term, error.message)
             await self._give_up(term)
-        except Exception:  # noqa: BLE001  # a fault of ours must not leave rows marked in a term that lives on
+        except Exception:  # a fault of ours must not leave rows marked in a term that lives on
             log.exception("relay: term %d given up", term)
             await self._give_up(term)
 
