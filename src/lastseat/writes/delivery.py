@@ -21,6 +21,7 @@ LinkKind = Literal["link_contact", "link_exam"]
 
 _LINKS: tuple[LinkKind, ...] = ("link_contact", "link_exam")
 _NO_CALL = "No HubSpot call was free."
+_READS_MOST = 3  # Limit: an outage must not eat the budget; after so many failed reads the row waits with back-off.
 _Call = Callable[[Slot, Sequence[OutboxRow]], Awaitable[list[RowResult]]]
 
 
@@ -236,19 +237,23 @@ class _Errand:
         return True
 
     async def _read_back(self, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
-        """Fill in those that are there; return those that are not."""
-        slot = await self.slot()
-        if slot is None:
-            return self._leave(rows, "unknown", _NO_CALL)
-        keys = [BookingId(row.key) for row in rows]
-        try:
-            records = await self._delivery.hubspot.read_bookings(slot, keys)
-        except Unavailable as error:
-            return self._leave(rows, "unknown", error.message)
-        except Refused as error:
-            return self._leave(rows, "portal", error.message)
-        name = self._delivery.settings.hubspot_booking_key
-        found = {record.properties.get(name): record for record in records}
+        """Fill in those that are there; return those that are not. A read that fails is tried again, a few times."""
+        reason = _NO_CALL
+        for _ in range(_READS_MOST):
+            slot = await self.slot()
+            if slot is None:
+                break
+            try:
+                found = await self._delivery.look(slot, rows)
+            except Unavailable as error:
+                reason = error.message
+            except Refused as error:
+                return self._leave(rows, "portal", error.message)
+            else:
+                return self._found(rows, found)
+        return self._leave(rows, "unknown", reason)
+
+    def _found(self, rows: Sequence[OutboxRow], found: dict[str, Record]) -> list[OutboxRow]:
         for row in rows:
             record = found.get(row.key)
             outcome = "missing" if record is None else "written"
