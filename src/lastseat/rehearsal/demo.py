@@ -103,8 +103,9 @@ def days_ahead(exams: Sequence[Session], timezone: str) -> int:
 
 
 async def new_session(stack: LocalStack, demo: Demo) -> Session:
-    """A session that nobody has booked yet."""
-    school = rush_school(students=0, seats=demo.seats, exams=1, seed=demo.seed, timezone=stack.settings.timezone)
+    """A session that nobody has booked yet; not always of the same type and place."""
+    seed = demo.seed + len((await stack.known())[0])
+    school = rush_school(students=0, seats=demo.seats, exams=1, seed=seed, timezone=stack.settings.timezone)
     exams, _ = await stack.fill(school)
     return exams[0]
 

@@ -25,6 +25,10 @@ class _Sown(msgspec.Struct):
     ids: dict[str, list[str]]
 
 
+class _Logged(msgspec.Struct):
+    arrived_at: float
+
+
 class _Health(msgspec.Struct):
     in_flight: int
     landing: int
@@ -92,9 +96,10 @@ class Portal:
                     return
                 await asyncio.sleep(POLL_S)
 
-    def log(self) -> bytes:
-        """Its request log so far."""
-        return (self.folder / REQUESTS_LOG).read_bytes()
+    def log(self, since: float) -> bytes:
+        """Its request log from this instant (epoch seconds) on."""
+        lines = (self.folder / REQUESTS_LOG).read_bytes().splitlines(keepends=True)
+        return b"".join(line for line in lines if msgspec.json.decode(line, type=_Logged).arrived_at >= since)
 
     async def _control(self, method: str, name: str, body: object = None) -> bytes:
         sent = b"" if body is None else msgspec.json.encode(body)

@@ -187,7 +187,7 @@ async def keep_files(stack: LocalStack, wanted: Rehearsal, log: Log, files: Path
         kept.write_ledger(files, await view.dump())
     exam_ids = [ExamId(exam_id) for rush in log.rushes for exam_id in rush.exam_ids]
     (files / kept.GATES).write_bytes(msgspec.json.encode(await gates_now(stack.embedded.redis_url, exam_ids)))
-    (files / kept.REQUESTS).write_bytes(stack.portal.log())
+    (files / kept.REQUESTS).write_bytes(stack.portal.log(since=stack.opened_at))
     (files / kept.STATE).write_bytes(await stack.portal.state())
     if stack.site is not None:
         shutil.copyfile(stack.site.log_path, files / kept.SERVER_LOG)

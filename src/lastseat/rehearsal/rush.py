@@ -118,7 +118,8 @@ class Crowd:
 
 def _shots(place: int, student: Student, exam: Session, dice: random.Random, double: bool) -> list[Shot]:
     body = msgspec.json.encode(wish(exam, dice))
-    key = f"rush-{dice.getrandbits(64):016x}" if place % 2 == 0 or not double else None
+    # The exam is part of the key: the next demo's students, in a session of its own, must not repeat a key.
+    key = f"rush-{exam.exam_id}-{dice.getrandbits(64):016x}" if place % 2 == 0 or not double else None
     return [Shot(student, exam, key, body)] * (2 if double else 1)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -66,6 +67,7 @@ class LocalStack:
             say=say,
         )
         self.site: Site | None = None
+        self.opened_at = 0.0
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as opening:
@@ -92,6 +94,7 @@ class LocalStack:
             say=self._say,
         )
         self._open.callback(site.stop)
+        self.opened_at = time.time()
         await site.start()
         self.site = site
         return site
