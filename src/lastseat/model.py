@@ -54,6 +54,13 @@ class Exam(msgspec.Struct, frozen=True, kw_only=True):
     synced_at: datetime | None = None
 
 
+class StaffExam(Exam, frozen=True, kw_only=True):
+    """An exam as staff sees it: deleted ones too, with the value of the unique property that we gave it."""
+
+    exam_key: str | None = None
+    archived_at: datetime | None = None
+
+
 BookingState = Literal["Active", "Pending", "Cancelled", "Completed", "Refused", "Failed"]
 
 
@@ -162,6 +169,82 @@ class CancelAnswer(msgspec.Struct, frozen=True, kw_only=True):
     gate: Gate | None = None
 
 
+ChangeKind = Literal["exam_create", "exam_update", "exam_archive", "exam_restore"]
+
+
+class ChangeRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A wish of staff to change one exam; `change_id` is minted before the first call, `exam_key` for a new one too.
+
+    `fields` are mirror columns with their new values, None clears. `cancel_bookings`: an archive may cancel them.
+    """
+
+    change_id: str
+    kind: ChangeKind
+    caller: str
+    request_id: str
+    exam_id: ExamId | None = None
+    exam_key: str | None = None
+    fields: dict[str, object] = {}
+    cancel_bookings: bool = False
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a change: `pending` until HubSpot has spoken, `refused` in its words."""
+
+    change_id: str
+    kind: ChangeKind
+    status: Literal["pending", "done", "refused"]
+    outbox_id: int
+    reason: str | None = None
+    exam_id: ExamId | None = None
+    exam: StaffExam | None = None
+
+
+ChangeOutcome = Literal[
+    "accepted",
+    "known",
+    "key_reused",
+    "unknown_exam",
+    "not_deleted",
+    "end_before_start",
+    "opens_after_start",
+    "below_sold",
+    "has_bookings",
+]
+
+
+class ChangeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """`accepted` or `known` (asked before): `change` says how far it is. Otherwise why not, with the numbers."""
+
+    outcome: ChangeOutcome
+    change: Change | None = None
+    details: dict[str, object] = {}
+
+
+class MoveRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A wish to move the booking `reference` to the session `exam_id`, under the new ids."""
+
+    claim_id: ClaimId
+    booking_id: BookingId
+    reference: str
+    exam_id: ExamId
+    caller: str
+    request_id: str
+    key: str | None = None
+    fingerprint: str = ""
+
+
+class MoveAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """`answer` is that of a claim in the new session; `outbox_id` is the cancel of the old booking.
+
+    `trouble`: the old booking is unknown, no longer holds a seat that can be moved, or is in that session already.
+    """
+
+    answer: ClaimAnswer | None = None
+    outbox_id: int | None = None
+    trouble: Literal["not_found", "not_active", "same_exam"] | None = None
+
+
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """The right to be the relay. `term` grows with every holder and fences the ones before."""
 
@@ -170,7 +253,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     remaining_s: float
 
 
-OutboxKind = Literal["create", "cancel", "link_contact", "link_exam", "count"]
+OutboxKind = Literal["create", "cancel", "link_contact", "link_exam", "count"] | ChangeKind
 
 
 class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,15 +346,16 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """News of one claim or one cancel, for whoever waits for it and for its student."""
+    """News of one claim, one cancel or one change of an exam (`done`), for whoever waits for it."""
 
     claim_id: ClaimId | None
     booking_id: BookingId | None
     contact_id: ContactId | None
     exam_id: ExamId | None
-    state: ClaimState
+    state: ClaimState | Literal["done"]
     outbox_id: int | None = None
     booking: Booking | None = None
+    exam: StaffExam | None = None
     reason: str | None = None
 
 

@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     hubspot_exam_type: str = "2-50158913"
     hubspot_contact_type: str = "0-1"
     hubspot_booking_key: str = "booking_id"
+    hubspot_exam_key: str = "lastseat_exam_id"
     hubspot_timeout_s: Seconds = 4.0
     hubspot_connect_timeout_s: Seconds = 2.0
     hubspot_search_limit: Count = 4
@@ -78,6 +79,19 @@ class Settings(BaseSettings):
     data_dir: Path | None = None
     timezone: Annotated[str, AfterValidator(_known_zone)] = "America/Toronto"
     postgres_pool: Count = 6
+
+    # What the school offers; lists as JSON.
+    mock_types: tuple[str, ...] = ("Situational Judgment", "Clinical Skills", "Mini-mock", "Mock Discussion")
+    locations: tuple[str, ...] = (
+        "Mississauga",
+        "Mississauga - B9",
+        "Mississauga - Lab D",
+        "Calgary",
+        "Vancouver",
+        "Montreal",
+        "Richmond Hill",
+        "Online",
+    )
 
     # The write path.
     claim_window_s: Seconds = 0.002

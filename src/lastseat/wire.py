@@ -32,7 +32,7 @@ from lastseat.web.app import create_app
 from lastseat.web.services import SampleStudent, Services
 from lastseat.writes.book import Booker
 from lastseat.writes.cancel import Canceller
-from lastseat.writes.delivery import Delivery
+from lastseat.writes.exam_delivery import FullDelivery
 from lastseat.writes.outcomes import Outcomes
 from lastseat.writes.relay import Relay
 
@@ -63,7 +63,7 @@ def database_of(settings: Settings) -> PostgresDatabase | PostgrestDatabase:
 
 def ledger_of(settings: Settings, database: Database) -> Ledger:
     """The seat ledger over a transport."""
-    codec = Codec(timezone=settings.timezone, booking_key=settings.hubspot_booking_key)
+    codec = Codec(settings.timezone, settings.hubspot_booking_key, settings.hubspot_exam_key)
     return Ledger(database, codec, timezone=settings.timezone, verify_after_s=settings.verify_after_s)
 
 
@@ -141,7 +141,7 @@ def build(settings: Settings) -> Services:
     outcomes = Outcomes(bulletin)
     hubspot = HubSpotClient(settings)
     budget = SharedBudget(trips, settings)
-    delivery = Delivery(hubspot, budget, settings)
+    delivery = FullDelivery(hubspot, budget, settings)
     relay = Relay(ledger=ledger, delivery=delivery, budget=budget, bulletin=bulletin, settings=settings)
     parts = _Parts(settings, database, ledger, trips, views, bulletin, hubspot, budget, relay)
     return Services(

@@ -20,8 +20,9 @@ from lastseat.stores.hubspot_answers import (
     link_results,
     object_results,
     records_read,
+    unanswered,
 )
-from lastseat.stores.hubspot_codec import BOOKING_PROPERTIES
+from lastseat.stores.hubspot_codec import BOOKING_PROPERTIES, EXAM_PROPERTIES
 from lastseat.stores.hubspot_paths import Paths
 
 OBJECTS_MOST = 100  # Limit: HubSpot takes so many objects in a batch.
@@ -58,7 +59,13 @@ class HubSpotClient:
 
     async def upsert_bookings(self, slot: Slot, rows: Sequence[OutboxRow]) -> list[RowResult]:
         """Create or update by the unique property: the one write that may be sent again."""
-        name = self._settings.hubspot_booking_key
+        return await self._upsert(slot, self._settings.hubspot_booking_type, self._settings.hubspot_booking_key, rows)
+
+    async def upsert_exams(self, slot: Slot, rows: Sequence[OutboxRow]) -> list[RowResult]:
+        """Make exams, by the unique property that we gave them; safe to send again too."""
+        return await self._upsert(slot, self._settings.hubspot_exam_type, self._settings.hubspot_exam_key, rows)
+
+    async def _upsert(self, slot: Slot, object_type: str, name: str, rows: Sequence[OutboxRow]) -> list[RowResult]:
         inputs = [
             {
                 "id": r.key,
@@ -69,7 +76,7 @@ class HubSpotClient:
             for r in rows
         ]
         sent = [_sent(row, row.key) for row in rows]
-        answer = await self._batch(slot, self._settings.hubspot_booking_type, "upsert", {"inputs": inputs})
+        answer = await self._batch(slot, object_type, "upsert", {"inputs": inputs})
         results = object_results(sent, answer, lambda wire: str((wire.properties or {}).get(name) or ""))
         # An upsert cannot miss a record: "not found" is then about something else, and a refusal.
         return [msgspec.structs.replace(r, outcome="refused") if r.outcome == "missing" else r for r in results]
@@ -83,6 +90,24 @@ class HubSpotClient:
         """Update exams by HubSpot's id. `missing`: the record is gone."""
         ids = [(row, row.exam_id or "", row.properties) for row in rows]
         return await self._update(slot, self._settings.hubspot_exam_type, ids)
+
+    async def archive_exams(self, slot: Slot, rows: Sequence[OutboxRow]) -> list[RowResult]:
+        """Archive exams by HubSpot's id. HubSpot: one that is archived or unknown is no error (2026)."""
+        sent = [_sent(row, row.exam_id or "") for row in rows]
+        body = {"inputs": [{"id": row.exam_id or ""} for row in rows]}
+        answer = await self._batch(slot, self._settings.hubspot_exam_type, "archive", body)
+        return unanswered(sent, answer) or [RowResult(key=row.key, outcome="written") for row in rows]
+
+    async def read_exams(self, slot: Slot, names: Sequence[str], *, by_key: bool) -> list[Record]:
+        """The exams that exist now, by the unique property or by HubSpot's id."""
+        key = self._settings.hubspot_exam_key
+        body: dict[str, object] = {
+            "inputs": [{"id": name} for name in names],
+            "properties": sorted({key, *EXAM_PROPERTIES}),
+        }
+        if by_key:
+            body["idProperty"] = key
+        return records_read(names, await self._batch(slot, self._settings.hubspot_exam_type, "read", body))
 
     async def read_bookings(self, slot: Slot, keys: Sequence[BookingId]) -> list[Record]:
         """The records that exist now, by the unique property. HubSpot: a search would lag behind."""

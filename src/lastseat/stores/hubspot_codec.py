@@ -86,11 +86,14 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Codec:
-    """Reads and writes HubSpot values in one business time zone; `booking_key` names the unique property."""
+    """Reads and writes HubSpot values in one business time zone; the keys name the unique properties."""
 
-    def __init__(self, timezone: str | ZoneInfo, booking_key: str = "booking_id") -> None:
+    def __init__(
+        self, timezone: str | ZoneInfo, booking_key: str = "booking_id", exam_key: str = "lastseat_exam_id"
+    ) -> None:
         self._zone = timezone if isinstance(timezone, ZoneInfo) else ZoneInfo(timezone)
         self._booking_key = booking_key
+        self._exam_key = exam_key
 
     def exam_facts(self, record: Record) -> Facts:
         """An exam's columns, with `starts_at` (aware UTC, ISO 8601) when its date and start were both read."""
@@ -108,7 +111,7 @@ class Codec:
                 facts.fields["starts_at"] = self._starts_at(facts.fields["exam_date"], facts.fields["start_time"])
             except OverflowError:
                 facts.rejected.append(f"exam_date {facts.fields['exam_date']!r} is out of range")
-        return facts
+        return msgspec.structs.replace(facts, key=_text(record.properties.get(self._exam_key)))
 
     def booking_facts(self, record: Record) -> Facts:
         """A booking's columns; `is_active` is Active, Cancelled, Completed or Failed."""

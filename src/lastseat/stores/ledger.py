@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -16,6 +16,10 @@ from lastseat.model import (
     CancelAnswer,
     CancelOutcome,
     CancelRequest,
+    Change,
+    ChangeAnswer,
+    ChangeOutcome,
+    ChangeRequest,
     Claim,
     ClaimAnswer,
     ClaimId,
@@ -26,6 +30,8 @@ from lastseat.model import (
     ExamId,
     Gate,
     Lease,
+    MoveAnswer,
+    MoveRequest,
     OutboxKind,
     OutboxRow,
     Page,
@@ -65,6 +71,29 @@ class _CancelAnswers(msgspec.Struct):
     answers: list[_CancelAnswer]
     gates: list[Gate]
     contacts: list[ContactId]
+
+
+class _ChangeAnswer(msgspec.Struct):
+    outcome: ChangeOutcome
+    change: Change | None = None
+    details: dict[str, object] = {}
+    gates: list[Gate] = []
+    contacts: list[ContactId] = []
+    exams_changed: bool = False
+
+
+class _Change(msgspec.Struct):
+    change: Change | None
+
+
+class _MoveAnswer(msgspec.Struct):
+    outcome: ClaimOutcome | Literal["not_found", "not_active", "same_exam"]
+    exam_id: ExamId | None = None
+    claim: Claim | None = None
+    detail: str | None = None
+    outbox_id: int | None = None
+    gates: list[Gate] = []
+    contacts: list[ContactId] = []
 
 
 class _Gates(msgspec.Struct):
@@ -160,6 +189,28 @@ class Ledger:
         wanted = None if exam_ids is None else list(exam_ids)
         return (await self._call("gates", {"exam_ids": wanted}, _Gates)).gates
 
+    # Staff.
+
+    async def change_exam(self, wish: ChangeRequest) -> tuple[ChangeAnswer, Announcement]:
+        """Check and queue a change of an exam; what it tightens is in the news and binds already."""
+        args = {**msgspec.to_builtins(wish), "timezone": self._zone.key}
+        asked = await self._call("change_exam", args, _ChangeAnswer)
+        news = Announcement(gates=asked.gates, contacts=asked.contacts, exams_changed=asked.exams_changed)
+        return ChangeAnswer(outcome=asked.outcome, change=asked.change, details=asked.details), news
+
+    async def exam_change(self, change_id: str) -> Change | None:
+        """How far a change is."""
+        return (await self._call("exam_change", {"change_id": change_id}, _Change)).change
+
+    async def move_booking(self, wish: MoveRequest) -> tuple[MoveAnswer, Announcement]:
+        """Claim the new seat and queue the old booking's cancel behind it, or neither."""
+        asked = await self._call("move_booking", wish, _MoveAnswer)
+        news = Announcement(gates=asked.gates, contacts=asked.contacts)
+        if asked.outcome in ("not_found", "not_active", "same_exam"):
+            return MoveAnswer(trouble=asked.outcome), news
+        answer = ClaimAnswer(outcome=asked.outcome, claim=asked.claim, detail=asked.detail)
+        return MoveAnswer(answer=answer, outbox_id=asked.outbox_id), news
+
     # The relay.
 
     async def take_lease(self, holder: str, lease_s: float) -> Lease | None:
@@ -195,6 +246,7 @@ class Ledger:
         args = {
             "term": term,
             "verify_after_s": self._verify_after_s,
+            "timezone": self._zone.key,
             "written": written,
             "aside": settlement.aside,
             "retry": settlement.retry,
@@ -215,9 +267,12 @@ class Ledger:
         """Rows whose uncertain send is old enough to look at again."""
         return (await self._call("to_verify", {"term": term, "limit": limit}, _Rows)).rows
 
-    async def verified(self, term: int, found: Sequence[tuple[int, Record | None]]) -> Announcement:
-        """Take what HubSpot holds for them; what should hold no seat is queued to be cancelled there."""
-        rows = [{"outbox_id": i, "facts": None if r is None else self._codec.booking_facts(r)} for i, r in found]
+    async def verified(self, term: int, found: Sequence[tuple[OutboxRow, Record | None]]) -> Announcement:
+        """Take what HubSpot holds for them; what is not as it should be there is queued to be put right."""
+        rows = [
+            {"outbox_id": row.outbox_id, "facts": None if record is None else self._facts(record, row.kind)}
+            for row, record in found
+        ]
         return (await self._call("verified", {"term": term, "found": rows}, _News)).news
 
     # The mirror.
@@ -262,7 +317,8 @@ class Ledger:
         return (await self._call("booking", {"reference": reference}, _Booking)).booking
 
     def _facts(self, record: Record, kind: OutboxKind) -> Facts:
-        return self._codec.exam_facts(record) if kind == "count" else self._codec.booking_facts(record)
+        of_exam = kind == "count" or kind.startswith("exam")
+        return self._codec.exam_facts(record) if of_exam else self._codec.booking_facts(record)
 
     async def _call(self, function: str, args: object, answer: type[T], *, resends: int = _RESENDS) -> T:
         body = msgspec.json.encode(args)

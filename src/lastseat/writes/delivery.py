@@ -22,7 +22,7 @@ LinkKind = Literal["link_contact", "link_exam"]
 _LINKS: tuple[LinkKind, ...] = ("link_contact", "link_exam")
 _NO_CALL = "No HubSpot call was free."
 _READS_MOST = 3  # Limit: an outage must not eat the budget; after so many failed reads the row waits with back-off.
-_Call = Callable[[Slot, Sequence[OutboxRow]], Awaitable[list[RowResult]]]
+Call = Callable[[Slot, Sequence[OutboxRow]], Awaitable[list[RowResult]]]
 
 
 class LinkingHubSpot(HubSpot, Protocol):
@@ -60,8 +60,10 @@ class Delivery:
                 return await self.cancel(slot, rows, may_start)
             case "count":
                 return await self.count(slot, rows, may_start)
-            case _:
+            case "link_contact" | "link_exam":
                 return await self.link(slot, kind, rows, may_start)
+            case _:
+                raise NotImplementedError(kind)  # a change of an exam: see exam_delivery
 
     async def look(self, slot: Slot, rows: Sequence[OutboxRow]) -> dict[str, Record]:
         """What HubSpot holds now of these rows, by their key; raise Unavailable or Refused when it cannot be told."""
@@ -70,13 +72,13 @@ class Delivery:
 
     async def create(self, slot: Slot, rows: Sequence[OutboxRow], may_start: MayStart) -> list[RowResult]:
         """Upsert bookings (at most 100). Rows of unknown outcome are read back, and sent only when missing."""
-        errand = _Errand(self, "create", self.hubspot.upsert_bookings, _key, slot, may_start)
+        errand = Errand(self, "create", self.hubspot.upsert_bookings, _key, slot, may_start)
         await errand.create(rows)
         return await errand.finish(rows)
 
     async def cancel(self, slot: Slot, rows: Sequence[OutboxRow], may_start: MayStart) -> list[RowResult]:
         """Cancel bookings by HubSpot id (at most 100). A record that is gone is cancelled."""
-        errand = _Errand(self, "cancel", self.hubspot.update_bookings, _hubspot_id, slot, may_start)
+        errand = Errand(self, "cancel", self.hubspot.update_bookings, _hubspot_id, slot, may_start)
         await errand.repeatable(rows)
         return [_gone_is_cancelled(row, result) for row, result in zip(rows, await errand.finish(rows), strict=True)]
 
@@ -88,7 +90,7 @@ class Delivery:
         async def call(slot: Slot, rows: Sequence[OutboxRow]) -> list[RowResult]:
             return await self.hubspot.link(slot, kind, rows)
 
-        errand = _Errand(self, kind, call, _contact_link if kind == "link_contact" else _exam_link, slot, may_start)
+        errand = Errand(self, kind, call, _contact_link if kind == "link_contact" else _exam_link, slot, may_start)
         failure = await self._learnt(errand, kind)
         if failure is not None:
             return [replace(failure, key=row.key) for row in rows]
@@ -97,7 +99,7 @@ class Delivery:
 
     async def count(self, slot: Slot, rows: Sequence[OutboxRow], may_start: MayStart) -> list[RowResult]:
         """Write exams' `total_bookings` (at most 100)."""
-        errand = _Errand(self, "count", self.hubspot.update_exams, _exam_id, slot, may_start)
+        errand = Errand(self, "count", self.hubspot.update_exams, _exam_id, slot, may_start)
         await errand.repeatable(rows)
         return [_gone_is_refused(result) for result in await errand.finish(rows)]
 
@@ -110,7 +112,7 @@ class Delivery:
         if not unknown and await self.budget.free() <= 1:
             unknown = [_LINKS[0]]
         for kind in unknown:
-            errand = _Errand(self, "discover", self.hubspot.update_exams, _key, None, may_start)
+            errand = Errand(self, "discover", self.hubspot.update_exams, _key, None, may_start)
             slot = await errand.slot()
             if slot is None:
                 return _NO_CALL
@@ -120,7 +122,7 @@ class Delivery:
                 return error.message
         return None
 
-    async def _learnt(self, errand: "_Errand", kind: LinkKind) -> RowResult | None:
+    async def _learnt(self, errand: "Errand", kind: LinkKind) -> RowResult | None:
         if self.hubspot.knows(kind):
             return None
         slot = await errand.slot()
@@ -135,14 +137,14 @@ class Delivery:
         return None
 
 
-class _Errand:
+class Errand:
     """The state of one delivery; results are kept by what identifies a row at HubSpot, so a double is sent once."""
 
     def __init__(
         self,
         delivery: Delivery,
         kind: str,
-        call: _Call,
+        call: Call,
         ident: Callable[[OutboxRow], str],
         slot: Slot | None,
         may_start: MayStart,

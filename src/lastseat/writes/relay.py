@@ -27,11 +27,16 @@ _STOP_S = 5.0
 _BATCH: dict[OutboxKind, int] = {
     "create": _OBJECT_BATCH,
     "cancel": _OBJECT_BATCH,
+    "exam_create": _OBJECT_BATCH,
+    "exam_update": _OBJECT_BATCH,
+    "exam_archive": _OBJECT_BATCH,
+    "exam_restore": _OBJECT_BATCH,
     "link_contact": _LINK_BATCH,
     "link_exam": _LINK_BATCH,
     "count": _OBJECT_BATCH,
 }
 _BOOKINGS: tuple[OutboxKind, ...] = ("create", "cancel")
+_EXAMS: tuple[OutboxKind, ...] = ("exam_create", "exam_update", "exam_archive", "exam_restore")
 _LINKS: tuple[OutboxKind, ...] = ("link_contact", "link_exam", "count")
 
 
@@ -178,6 +183,8 @@ class Relay:
             started += await self._start_verifying(term)
         for kind in _BOOKINGS:
             started += await self._start(term, kind, _batches(backlog, kind, whole_only=not arrived))
+        for kind in _EXAMS:  # somebody waits for these too, but a student's seat comes first
+            started += await self._start(term, kind, _batches(backlog, kind, whole_only=False))
         if self._links_may_go(backlog):
             for kind in _LINKS:
                 started += await self._start(term, kind, _batches(backlog, kind, whole_only=False))
@@ -287,7 +294,7 @@ class Relay:
         """A stuck call may have landed after its read-back: read again, and let the ledger compare."""
         try:
             found = await self._delivery.look(slot, rows)
-            news = await self._ledger.verified(term, [(row.outbox_id, found.get(row.key)) for row in rows])
+            news = await self._ledger.verified(term, [(row, found.get(row.key)) for row in rows])
             await self._announce(term, news, [])
         except LastseatError as error:
             log.warning("relay: not verified yet: %s", error.message)

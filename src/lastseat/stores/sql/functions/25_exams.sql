@@ -274,3 +274,31 @@ create or replace function hubspot_sync.contacts_of_changed(outbox_ids bigint[])
     union
     select k.contact_id from claims k join changed c using (exam_id) where k.hubspot_id is null
 $$;
+
+-- An uncertain send may have landed over a later one. Where HubSpot holds what it brought and a later change of ours
+-- had set something else, that is queued to be set again; what else HubSpot holds is returned, to be mirrored.
+create or replace function hubspot_sync.put_right(looked jsonb) returns jsonb
+    language plpgsql set search_path = hubspot_sync, pg_temp as $$
+declare
+    seen jsonb;
+begin
+    select coalesce(jsonb_agg(jsonb_build_object(
+               'exam_id', f -> 'facts' ->> 'hubspot_id', 'facts', f -> 'facts', 'request_id', o.request_id,
+               'wrong', (select coalesce(jsonb_object_agg(late.key, late.value), '{}') from (
+                   select distinct on (k.key) k.key, k.value from outbox l cross join jsonb_each(l.fields) k
+                    where l.exam_id = f -> 'facts' ->> 'hubspot_id' and l.kind = 'exam_update' and l.state <> 'aside'
+                      and l.outbox_id > o.outbox_id
+                    order by k.key, l.outbox_id desc) late
+                where late.value is distinct from o.fields -> late.key
+                  and o.fields -> late.key = f -> 'facts' -> 'fields' -> late.key))), '[]')
+      into seen
+      from jsonb_array_elements(looked) f
+      join outbox o on o.outbox_id = (f ->> 'outbox_id')::bigint and o.kind like 'exam%'
+     where jsonb_typeof(f -> 'facts') = 'object';
+    insert into outbox (kind, change_id, exam_id, fields, caller, request_id)
+    select 'exam_update', gen_random_uuid(), s ->> 'exam_id', s -> 'wrong', 'lastseat', s ->> 'request_id'
+      from jsonb_array_elements(seen) s where s -> 'wrong' <> '{}';
+    return (select coalesce(jsonb_agg(jsonb_set(s -> 'facts', '{fields}', (s -> 'facts' -> 'fields') - array(
+                       select jsonb_object_keys(s -> 'wrong')))), '[]') from jsonb_array_elements(seen) s);
+end
+$$;
