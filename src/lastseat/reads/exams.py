@@ -6,7 +6,7 @@ tenth of a second and dropped at once by an announcement, so that a crowd shares
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, datetime
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -17,13 +17,18 @@ from lastseat.errors import Refused, Unavailable
 from lastseat.group_commit import GroupCommit
 from lastseat.model import Announcement, Exam, ExamId, Gate
 from lastseat.ports import Bulletin, Gates, Mirror, SeatLedger, Views
+from lastseat.reads.counts import Counts
+from lastseat.reads.figures import Figures
+from lastseat.reads.shown import Filter, folded, listed, on_show, seats
 from lastseat.settings import Settings
 
-LIMITED_SEATS: Final = 5
-LIMITED_SHARE: Final = 0.2
 BODIES_MOST: Final = 64  # Limit: filtered lists kept at once
 CAPACITIES_MOST: Final = 1_000  # Limit: capacity bodies kept at once
 LOOKS: Final = 1_000  # Limit: neighbours that share one ledger call
+AHEAD: Final = 0.5  # of a body's time: from here on it is renewed behind the readers
+ALL: Final = Filter()
+
+SeatListener = Callable[[Sequence[Gate], bool], None]
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(list[Exam])
@@ -36,53 +41,6 @@ class _Known(NamedTuple):
     body: bytes
     stale: bool
     began_at: float
-
-
-class _Filter(NamedTuple):
-    mock_type: str | None
-    location: str | None
-    date_from: date | None
-    date_to: date | None
-
-    def admits(self, exam: Exam) -> bool:
-        """Whether the exam is asked for; days are the school's, both included."""
-        return (
-            (self.mock_type is None or (exam.mock_type or "").casefold() == self.mock_type)
-            and (self.location is None or (exam.location or "").casefold() == self.location)
-            and (self.date_from is None or (exam.exam_date is not None and exam.exam_date >= self.date_from))
-            and (self.date_to is None or (exam.exam_date is not None and exam.exam_date <= self.date_to))
-        )
-
-
-class Counts:
-    """The newest gate of each exam that this process has heard of; never goes back to a lower version."""
-
-    def __init__(self, forget_s: float, clock: Callable[[], float]) -> None:
-        """After `forget_s` without news a lower version is believed: the ledger was restored from a backup."""
-        self._forget_s = forget_s
-        self._clock = clock
-        self._gates: dict[ExamId, tuple[float, Gate]] = {}
-
-    def get(self, exam_id: ExamId) -> Gate | None:
-        """What is known."""
-        known = self._gates.get(exam_id)
-        return None if known is None else known[1]
-
-    def learn(self, gates: Iterable[Gate]) -> bool:
-        """Take what is newer; True when anything changed."""
-        now = self._clock()
-        changed = False
-        for gate in gates:
-            at, known = self._gates.get(gate.exam_id, (now, None))
-            if known is None or gate.version >= known.version or now - at > self._forget_s:
-                self._gates[gate.exam_id] = (now, gate)
-                changed = changed or gate != known
-        return changed
-
-    def keep_only(self, exam_ids: Collection[ExamId]) -> None:
-        """Forget all others."""
-        if len(self._gates) > 2 * len(exam_ids) + LOOKS:
-            self._gates = {exam_id: known for exam_id, known in self._gates.items() if exam_id in exam_ids}
 
 
 class ExamReads:
@@ -105,7 +63,7 @@ class ExamReads:
         self._gates = gates
         self._ledger = ledger
         self._views = views
-        self._settings = settings
+        self._age_s = settings.body_age_s
         self._clock = clock
         self._now = now
         self._zone = ZoneInfo(settings.timezone)
@@ -117,8 +75,11 @@ class ExamReads:
         self._changes = 0
         self._shown: list[tuple[Exam, bytes]] | None = None
         self._fragments: dict[ExamId, tuple[Exam, Gate | None, bool, bytes]] = {}
-        self._bodies: dict[_Filter, bytes] = {}
+        self._whole: bytes | None = None
+        self._bodies: dict[Filter, bytes] = {}
         self._capacities: dict[ExamId, bytes] = {}
+        self._listeners: list[SeatListener] = []
+        self.figures = Figures()
         bulletin.subscribe(self._hear)
 
     async def available(
@@ -134,17 +95,13 @@ class ExamReads:
         Each exam has the PRD's columns and `id`, `remaining`, `status` (available, limited, full) and `bookable`;
         `capacity` and `total_bookings` are live. `"stale": true` is added while Supabase is away.
         """
-        known = await self._current()
-        wanted = _Filter(_folded(mock_type), _folded(location), date_from, date_to)
-        body = self._bodies.get(wanted)
-        if body is None:
-            chosen = [fragment for exam, fragment in self._listed(known) if wanted.admits(exam)]
-            body = b'{"success":true,"exams":[' + b",".join(chosen) + (b'],"stale":true}' if known.stale else b"]}")
-            if self._known is known:
-                if len(self._bodies) >= BODIES_MOST:
-                    self._bodies.clear()
-                self._bodies[wanted] = body
-        return body
+        wanted = Filter(folded(mock_type), folded(location), date_from, date_to)
+        return self._body(await self._current(), wanted)
+
+    def available_at_hand(self) -> bytes | None:
+        """The unfiltered list, when no store need be asked for it."""
+        known = self._at_hand()
+        return None if known is None else self._whole or self._body(known, ALL)
 
     async def capacity(self, exam_id: ExamId) -> bytes:
         """`{"success": true, "exam_id", "capacity", "total_bookings", "remaining", "is_full"}`; past exams too."""
@@ -153,9 +110,18 @@ class ExamReads:
         if body is None:
             body = await self._capacity(exam_id, known)
             if exam_id in known.exams and self._known is known:
-                if len(self._capacities) >= CAPACITIES_MOST:
-                    self._capacities.clear()
-                self._capacities[exam_id] = body
+                self._keep_capacity(exam_id, body)
+        return body
+
+    def capacity_at_hand(self, exam_id: ExamId) -> bytes | None:
+        """The same, when no store need be asked for it."""
+        known = self._known
+        if known is None or exam_id not in known.exams or self._at_hand() is None:
+            return None
+        body = self._capacities.get(exam_id)
+        if body is None:
+            body = _capacity_body(exam_id, known.exams[exam_id], self._counts.get(exam_id), complete=not known.stale)
+            self._keep_capacity(exam_id, body)
         return body
 
     async def exam(self, exam_id: ExamId) -> Exam:
@@ -166,33 +132,72 @@ class ExamReads:
             raise _not_found()
         return found
 
+    async def seats_now(self) -> list[Gate]:
+        """The seat counts of all listed exams, as they are known."""
+        known = await self._current()
+        return [gate for exam_id in known.exams if (gate := self._counts.get(exam_id)) is not None]
+
+    def on_seats(self, listener: SeatListener) -> None:
+        """Call `listener` with the counts that changed, and whether the list itself did; it must not wait."""
+        self._listeners.append(listener)
+
     def _hear(self, news: Announcement) -> None:
         if news.exams_changed:
             # Race: a load under way may have read before this change; it is then good only for those who wait for it.
             self._changes += 1
             self._known = None
             self._forget_bodies()
-        if self._counts.learn(news.gates):
+        changed = self._counts.learn(news.gates)
+        if changed:
             self._forget_bodies()
+        self._tell(changed, list_changed=news.exams_changed)
+
+    def _tell(self, changed: list[Gate], *, list_changed: bool) -> None:
+        if changed or list_changed:
+            for listener in self._listeners:
+                listener(changed, list_changed)
 
     def _forget_bodies(self) -> None:
         self._shown = None
+        self._whole = None
         self._bodies.clear()
         self._capacities.clear()
 
+    def _at_hand(self) -> _Known | None:
+        """The list, if it is young enough; renewed behind the readers before it grows too old."""
+        known = self._known
+        if known is None:
+            return None
+        age_s = self._clock() - known.began_at
+        if age_s > self._age_s:
+            return None
+        if age_s > self._age_s * AHEAD and self._loading is None:
+            self._begin_to_load()
+        self.figures.from_process += 1
+        self.figures.ages.note(age_s)
+        return known
+
     async def _current(self) -> _Known:
         """The list, read not longer ago than `body_age_s` before this call."""
+        at_hand = self._at_hand()
+        if at_hand is not None:
+            return at_hand
         arrived_at = self._clock()
+        self.figures.waited += 1
         while True:
-            known = self._known
-            if known is not None and known.began_at >= arrived_at - self._settings.body_age_s:
-                return known
-            if self._loading is None:
-                self._loading = asyncio.create_task(self._load())
-                self._loading.add_done_callback(self._loaded)
-            loaded = await asyncio.shield(self._loading)
+            loaded = await asyncio.shield(self._loading or self._begin_to_load())
             if loaded.began_at >= arrived_at:
+                self.figures.ages.note(max(self._clock() - loaded.began_at, 0.0))
                 return loaded
+            known = self._known
+            if known is not None and known.began_at >= arrived_at - self._age_s:
+                self.figures.ages.note(self._clock() - known.began_at)
+                return known
+
+    def _begin_to_load(self) -> asyncio.Task[_Known]:
+        self._loading = asyncio.create_task(self._load())
+        self._loading.add_done_callback(self._loaded)
+        return self._loading
 
     def _loaded(self, task: asyncio.Task[_Known]) -> None:
         self._loading = None
@@ -207,16 +212,26 @@ class ExamReads:
         same = before is not None and before.body == view.body
         exams = before.exams if before and same else {exam.hubspot_id: exam for exam in _decoder.decode(view.body)}
         gates, complete = await self._gates_of(exams)
-        self._counts.learn(gates)
+        changed = self._counts.learn(gates)
         self._counts.keep_only(exams)
         known = _Known(exams, view.body, view.stale or not complete, began_at)
         self._before = known
         if changes == self._changes:
             self._known = known
-            self._forget_bodies()
+            self._renew_bodies(
+                known, same=same and not changed and before is not None and before.stale == known.stale
+            )
+            self._tell(changed, list_changed=not same and before is not None)
         return known
 
+    def _renew_bodies(self, known: _Known, *, same: bool) -> None:
+        """Keep bodies that would come out the same: their ETags and compressed forms stay good."""
+        shown, self._shown = self._shown, None
+        if not same or shown is None or self._listed(known) != shown:
+            self._forget_bodies()
+
     async def _fill(self) -> bytes:
+        self.figures.lists_from_database += 1
         return _encoder.encode(await self._mirror.exams())
 
     async def _gates_of(self, exam_ids: Collection[ExamId]) -> tuple[list[Gate], bool]:
@@ -236,12 +251,24 @@ class ExamReads:
         by_id = {gate.exam_id: gate for gate in gates}
         return [[by_id[exam_id] for exam_id in exam_ids if exam_id in by_id] for exam_ids in asked]
 
+    def _body(self, known: _Known, wanted: Filter) -> bytes:
+        body = self._bodies.get(wanted)
+        if body is None:
+            chosen = [fragment for exam, fragment in self._listed(known) if wanted.admits(exam)]
+            body = b'{"success":true,"exams":[' + b",".join(chosen) + (b'],"stale":true}' if known.stale else b"]}")
+            if self._known is known:
+                if len(self._bodies) >= BODIES_MOST:
+                    self._bodies.clear()
+                self._bodies[wanted] = body
+                self._whole = body if wanted == ALL else self._whole
+        return body
+
     def _listed(self, known: _Known) -> list[tuple[Exam, bytes]]:
         """The exams on show with their JSON, made anew only for those that changed."""
         if self._shown is not None and self._known is known:
             return self._shown
         now = self._now(self._zone)
-        shown = [(exam, self._fragment(exam, now)) for exam in known.exams.values() if _on_show(exam, now)]
+        shown = [(exam, self._fragment(exam, now)) for exam in known.exams.values() if on_show(exam, now)]
         self._fragments = {exam.hubspot_id: self._fragments[exam.hubspot_id] for exam, _ in shown}
         if self._known is known:
             self._shown = shown
@@ -251,64 +278,38 @@ class ExamReads:
         gate = self._counts.get(exam.hubspot_id)
         bookable = exam.opens_at is None or exam.opens_at <= now
         made = self._fragments.get(exam.hubspot_id)
-        if made is None or made[:3] != (exam, gate, bookable):
-            made = (exam, gate, bookable, _encoder.encode(_shown(exam, gate, bookable=bookable)))
+        if made is None or made[0] is not exam or made[1] is not gate or made[2] != bookable:
+            made = (exam, gate, bookable, _encoder.encode(listed(exam, gate, bookable=bookable)))
             self._fragments[exam.hubspot_id] = made
         return made[3]
 
     async def _capacity(self, exam_id: ExamId, known: _Known) -> bytes:
-        exam, gate, complete = known.exams.get(exam_id), self._counts.get(exam_id), not known.stale
+        exam, complete = known.exams.get(exam_id), not known.stale
         if exam is None:
             found, complete = await self._gates_of([exam_id])
             self._counts.learn(found)
-            gate = self._counts.get(exam_id)
+        gate = self._counts.get(exam_id)
         if exam is None and gate is None:
             raise _not_found() if complete else Unavailable("Seat counts cannot be read just now")
-        capacity, taken, remaining = _seats(exam, gate)
-        facts: dict[str, object] = {
-            "success": True,
-            "exam_id": exam_id,
-            "capacity": capacity,
-            "total_bookings": taken,
-            "remaining": remaining,
-            "is_full": remaining == 0,
-        }
-        return _encoder.encode(facts if complete else facts | {"stale": True})
+        return _capacity_body(exam_id, exam, gate, complete=complete)
+
+    def _keep_capacity(self, exam_id: ExamId, body: bytes) -> None:
+        if len(self._capacities) >= CAPACITIES_MOST:
+            self._capacities.clear()
+        self._capacities[exam_id] = body
 
 
-def _on_show(exam: Exam, now: datetime) -> bool:
-    """Listed until it starts, by the school's date: at 23:30 today is still today."""
-    if exam.exam_date is None or exam.exam_date < now.date():
-        return False
-    if exam.starts_at is not None and exam.starts_at <= now:
-        return False
-    return exam.is_active == "active" or (exam.is_active == "scheduled" and exam.opens_at is not None)
-
-
-def _seats(exam: Exam | None, gate: Gate | None) -> tuple[int, int, int]:
-    """Capacity, taken and left: from the gate; while no store knows it, as the mirror last counted."""
-    if gate is not None:
-        return gate.capacity, max(gate.taken, gate.capacity - gate.remaining), max(gate.remaining, 0)
-    assert exam is not None
-    return exam.capacity, exam.total_bookings, max(exam.capacity - exam.total_bookings, 0)
-
-
-def _shown(exam: Exam, gate: Gate | None, *, bookable: bool) -> dict[str, object]:
-    capacity, taken, remaining = _seats(exam, gate)
-    limited = remaining <= LIMITED_SEATS or remaining <= capacity * LIMITED_SHARE
-    return {
-        "id": exam.hubspot_id,
-        **msgspec.structs.asdict(exam),
+def _capacity_body(exam_id: ExamId, exam: Exam | None, gate: Gate | None, *, complete: bool) -> bytes:
+    capacity, taken, remaining = seats(exam, gate)
+    facts: dict[str, object] = {
+        "success": True,
+        "exam_id": exam_id,
         "capacity": capacity,
         "total_bookings": taken,
         "remaining": remaining,
-        "status": "full" if remaining == 0 else "limited" if limited else "available",
-        "bookable": bookable,
+        "is_full": remaining == 0,
     }
-
-
-def _folded(text: str | None) -> str | None:
-    return text.casefold() if text else None
+    return _encoder.encode(facts if complete else facts | {"stale": True})
 
 
 def _not_found() -> Refused:
