@@ -327,6 +327,15 @@ async def test_a_lost_cancel_is_sent_again(desk):
     assert desk.portal.bookings()["LS-0001"]["is_active"] == "Cancelled"
 
 
+async def test_an_outage_costs_three_calls_and_no_more(desk):
+    [first] = await booked(desk, 1)
+    desk.portal.faults("502-before")
+    desk.portal.emulator.store.calls.clear()
+    results = await desk.delivery.cancel(FakeSlot(), [cancel(1, first)], always)
+    assert outcomes(results) == ["unknown"]
+    assert desk.operations == ["batch_update"] * 3
+
+
 async def test_links_and_counts_reach_hubspot(desk):
     [first] = await booked(desk, 1)
     contact_id = await desk.portal.make(CONTACTS, email="a@example.org")

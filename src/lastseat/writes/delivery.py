@@ -21,7 +21,7 @@ LinkKind = Literal["link_contact", "link_exam"]
 
 _LINKS: tuple[LinkKind, ...] = ("link_contact", "link_exam")
 _NO_CALL = "No HubSpot call was free."
-_READS_MOST = 3  # Limit: an outage must not eat the budget; after so many failed reads the row waits with back-off.
+_TRIES_MOST = 3  # Limit: an outage must not eat the budget; after so many lost answers a row waits with back-off.
 Call = Callable[[Slot, Sequence[OutboxRow]], Awaitable[list[RowResult]]]
 
 
@@ -175,10 +175,11 @@ class Errand:
             await self._deliver(await self._read_back(lost))
 
     async def repeatable(self, rows: Sequence[OutboxRow]) -> None:
-        """Send rows for which sending twice is the same as once; a lost answer is sent again, once."""
+        """Send rows for which sending twice is the same as once; a lost answer is sent again, a few times."""
         todo = self._sendable(rows)
         await self._deliver(todo)
-        await self._deliver([row for row in todo if self._outcome(row) == "unknown"])
+        for _ in range(_TRIES_MOST - 1):
+            await self._deliver([row for row in todo if self._outcome(row) == "unknown"])
 
     async def finish(self, rows: Sequence[OutboxRow]) -> list[RowResult]:
         """The results, with the refusals judged."""
@@ -241,7 +242,7 @@ class Errand:
     async def _read_back(self, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
         """Fill in those that are there; return those that are not. A read that fails is tried again, a few times."""
         reason = _NO_CALL
-        for _ in range(_READS_MOST):
+        for _ in range(_TRIES_MOST):
             slot = await self.slot()
             if slot is None:
                 break
