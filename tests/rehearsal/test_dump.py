@@ -5,7 +5,7 @@ import pytest
 
 from lastseat.embedded.ports import free_port
 from lastseat.errors import SetupError, Unavailable
-from lastseat.stores.dump import TABLES, dump_ledger, ledger_view
+from lastseat.stores.dump import dump_ledger, ledger_view
 
 pytestmark = pytest.mark.embedded
 
@@ -23,17 +23,17 @@ async def test_every_table_is_in_the_dump(schema_database_url: str):
         "insert into hubspot_sync.hubspot_mock_exams (hubspot_id, mock_exam_name, capacity) values ('7', 'É', 3)",
     )
     dump = await dump_ledger(schema_database_url)
-    assert set(dump) == set(TABLES)
+    assert {"hubspot_mock_exams", "hubspot_bookings", "hubspot_contacts", "claims", "outbox", "audit_log"} <= set(
+        dump
+    )
     (exam,) = dump["hubspot_mock_exams"]
     assert (exam["hubspot_id"], exam["mock_exam_name"], exam["capacity"], exam["seats_taken"]) == ("7", "É", 3, 0)
 
 
-async def test_no_table_is_forgotten(schema_database_url: str):
-    connection = await asyncpg.connect(schema_database_url)
-    names = await connection.fetch("select tablename from pg_tables where schemaname = 'hubspot_sync'")
-    await connection.close()
-    # The schema's own bookkeeping is no part of the ledger.
-    assert {str(row[0]) for row in names} - set(TABLES) <= {"schema_migrations", "schema_functions"}
+async def test_a_table_that_comes_later_is_not_forgotten(schema_database_url: str):
+    await run(schema_database_url, 'create table hubspot_sync."Later" (word text)')
+    await run(schema_database_url, """insert into hubspot_sync."Later" values ('seen')""")
+    assert (await dump_ledger(schema_database_url))["Later"] == [{"word": "seen"}]
 
 
 async def test_rows_that_somebody_must_act_on_are_counted(schema_database_url: str):

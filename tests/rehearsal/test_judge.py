@@ -1,16 +1,23 @@
 """The judge sees each planted fault by its own key; a judge that cannot fail proves nothing."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from lastseat.cli import main
 from lastseat.errors import SetupError
 from lastseat.rehearsal.judge import Report, judge, percentile
 from lastseat.rehearsal.kept import read_kept
 from tests.rehearsal.good_run import EXAM, RELEASED_AT, GoodRun
 
 Spoil = Callable[[GoodRun], None]
+KEYS = """
+students seats booked pending refused failed oversold stranded duplicates hubspot_calls hubspot_429 hubspot_reads
+p50_ms p95_ms p99_ms all_answered_ms all_confirmed_ms accepted_per_s processes
+"""
 
 
 def judged(run: GoodRun, folder: Path) -> Report:
@@ -141,6 +148,22 @@ def test_the_judge_sees_a_planted_fault(spoil: Spoil, key: str, tmp_path: Path):
     report = judged(run, tmp_path / "kept")
     assert getattr(report.total, key) == 1
     assert not report.passed
+    assert CliRunner().invoke(main, ["doctor", "--data", str(tmp_path / "kept")]).exit_code == 1
+
+
+@pytest.mark.parametrize("spoil", [None, a_201_without_record], ids=["good", "spoiled"])
+def test_a_rush_that_broke_a_promise_exits_1(spoil: Spoil | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = GoodRun()
+    if spoil is not None:
+        spoil(run)
+
+    async def played(*_: object, **__: object) -> Report:
+        return judged(run, tmp_path / "kept")
+
+    monkeypatch.setattr("lastseat.cli.plays.rehearse", played)
+    result = CliRunner().invoke(main, ["rush", "--json"])
+    assert result.exit_code == (0 if spoil is None else 1)
+    assert set(json.loads(result.stdout)) == set(KEYS.split())
 
 
 @pytest.mark.parametrize(

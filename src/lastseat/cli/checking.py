@@ -12,7 +12,10 @@ from lastseat.cli.frame import run, say
 from lastseat.cli.look import Look
 from lastseat.embedded.folder import data_folder
 from lastseat.errors import Refused
+from lastseat.rehearsal.judge import Report as RushReport
+from lastseat.rehearsal.judge import judge
 from lastseat.rehearsal.kept import is_kept, read_kept
+from lastseat.rehearsal.table import table
 from lastseat.settings import Settings, load
 from lastseat.upkeep.doctor import Report, examine, examine_twice, told
 
@@ -33,14 +36,20 @@ def doctor(folder: Path | None, *, hubspot: bool, as_json: bool) -> None:
     """Check the invariants I1 to I9 over all stores, and explain what is wrong.
 
     Looks at the stores that the environment names, else at what runs in the data folder. A finding in a running
-    service counts when a second look shows it again. Exit 1 when a promise is broken or there is nothing to check.
+    service counts when a second look shows it again. Of a kept run the numbers are shown too. Exit 1 when a promise
+    is broken or there is nothing to check.
     """
+    rush = None
     if folder is not None and is_kept(folder):
-        report = examine(read_kept(folder).evidence)
+        kept = read_kept(folder)
+        report, rush = examine(kept.evidence), judge(kept)
     else:
         report = _of_running(folder, hubspot=hubspot)
-    click.echo(_as_json(report) if as_json else told(report))
-    raise SystemExit(0 if report.healthy else 1)
+    if as_json:
+        click.echo(_as_json(report, rush))
+    else:
+        click.echo(told(report) if rush is None else f"{table(rush.total)}\n{told(report)}")
+    raise SystemExit(0 if report.healthy and (rush is None or rush.passed) else 1)
 
 
 def _of_running(folder: Path | None, *, hubspot: bool) -> Report:
@@ -64,8 +73,8 @@ def _noted(folder: Path) -> Settings:
     return load(**{name.lower(): value for name, value in note.environment.items()})
 
 
-def _as_json(report: Report) -> str:
-    body = {
+def _as_json(report: Report, rush: RushReport | None) -> str:
+    body: dict[str, object] = {
         "healthy": report.healthy,
         "seen": report.seen,
         "invariants": [
@@ -79,4 +88,6 @@ def _as_json(report: Report) -> str:
             for verdict in report.verdicts
         ],
     }
+    if rush is not None:
+        body["rush"] = rush.total
     return msgspec.json.encode(body).decode()

@@ -10,19 +10,13 @@ import msgspec
 
 from lastseat.errors import SetupError, Unavailable
 
-TABLES: Final = (
-    "hubspot_mock_exams",
-    "hubspot_bookings",
-    "hubspot_contacts",
-    "claims",
-    "outbox",
-    "relay_lease",
-    "audit_log",
-    "cursors",
-)
 CONNECT_S: Final = 5.0
 Dump = dict[str, list[dict[str, Any]]]
 
+_TABLES = """
+select relname, oid::regclass::text from pg_class
+ where relnamespace = 'hubspot_sync'::regnamespace and relkind in ('r', 'p') order by relname
+"""
 _EXPOSED = """
 with roles as (
     select rolname from pg_roles where rolname in ('anon', 'authenticated')
@@ -55,7 +49,8 @@ class LedgerView:
         """Every table as rows, all of one instant."""
         # One snapshot: seats taken and the rows they stand for are compared, so they must belong together.
         async with self._connection.transaction(isolation="repeatable_read", readonly=True):
-            return {table: await self._rows(table) for table in TABLES}
+            found = await self._connection.fetch(_TABLES)
+            return {str(row[0]): await self._rows(str(row[1])) for row in found}
 
     async def unfinished(self) -> int:
         """How many outbox rows somebody still has to act on."""
@@ -66,9 +61,9 @@ class LedgerView:
         return [str(row[0]) for row in await self._connection.fetch(_EXPOSED)]
 
     async def _rows(self, table: str) -> list[dict[str, Any]]:
-        # The names are the constants above; no value of anybody's stands in the text.
+        # The name is the database's own and quoted by it; no value of anybody's stands in the text.
         text = await self._connection.fetchval(
-            f"select coalesce(jsonb_agg(to_jsonb(t)), '[]')::text from hubspot_sync.{table} t"  # noqa: S608  # our constants
+            f"select coalesce(jsonb_agg(to_jsonb(t)), '[]')::text from {table} t"  # noqa: S608  as said above
         )
         return msgspec.json.decode(str(text), type=list[dict[str, Any]])
 
@@ -84,7 +79,7 @@ async def ledger_view(url: str) -> AsyncGenerator[LedgerView]:
         raise Unavailable(f"Cannot reach {where}: {_said(problem)}. Check SUPABASE_DB_URL.") from problem
     try:
         yield LedgerView(connection)
-    except asyncpg.UndefinedTableError as problem:
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as problem:
         way_out = "Run `lastseat schema apply` first."
         raise SetupError(f"{where} does not have Lastseat's tables.", way_out=way_out) from problem
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as problem:

@@ -84,7 +84,7 @@ def _seen(seen: Mapping[str, int]) -> str:
 
 def _lines(verdict: Verdict) -> list[str]:
     if not verdict.looked_at:
-        return [f"{verdict.invariant}  ?       {verdict.promise}: nothing was seen that could tell."]
+        return [f"{verdict.invariant}  ?       {verdict.promise} (nothing was seen that could tell)"]
     state = "BROKEN" if verdict.broken else "holds "
     return [
         f"{verdict.invariant}  {state}  {verdict.promise} ({verdict.looked_at:,} looked at)",
