@@ -8,13 +8,17 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from lastseat.errors import LastseatError, Unavailable, Uncertain
-from lastseat.stores.sqlstates import meaning_of
+from lastseat.errors import LastseatError, SetupError, Unavailable
+from lastseat.stores.sqlstates import Shut, lost, meaning_of
 
 if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
     Pool = asyncpg.Pool[asyncpg.Record]
 
-_TRANSACTION_POOLER_PORT = 6543  # Supabase's Supavisor in transaction mode; prepared statements fail there.
+_TRANSACTION_POOLER_PORT = 6543  # Supabase's pooler in transaction mode
+_NAMED_STATEMENTS = 100
+_REFUSALS = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+_CLOSE_S = 2.0
 
 
 class _StatelessConnection(asyncpg.Connection):
@@ -29,23 +33,29 @@ class PostgresDatabase:
 
     def __init__(self, url: str, *, connections: int, timeout_s: float) -> None:
         self._url = url
+        self._place = _place(url)
         self._connections = connections
         self._timeout_s = timeout_s
+        self._pooled = False
         self._pool: Pool | None = None
         self._opening = asyncio.Lock()
 
     @property
     def name(self) -> str:
         """What is used and where, without the password."""
-        place = urlsplit(self._url)
-        return f"Postgres at {place.hostname}:{place.port or 5432}"
+        return f"Postgres at {self._place}" + (" through a pooler" if self._pooled else "")
+
+    @property
+    def setting(self) -> str:
+        """The setting that leads here, for advice."""
+        return "SUPABASE_DB_URL"
 
     async def call(self, function: str, args: bytes) -> bytes:
         """Run `lastseat_api.<function>(args)` as one statement, thus one transaction."""
-        connection_is_ours = False
+        sent = False
         try:
             async with self._connection() as connection:
-                connection_is_ours = True
+                sent = True
                 answer = await connection.fetchval(
                     f"select lastseat_api.{function}($1::jsonb)::text",  # names come from our code only
                     args.decode(),
@@ -53,14 +63,14 @@ class PostgresDatabase:
                 )
                 return str(answer).encode()
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            raise _mapped(error, f"{self.name}, {function}", sent=connection_is_ours) from error
+            raise self._answered(error, function) if sent else self._unopened(error, function) from error
 
     async def close(self) -> None:
         """Close the pool; a call that is under way is cut after a moment."""
         if self._pool is None:
             return
         try:
-            async with asyncio.timeout(2.0):
+            async with asyncio.timeout(_CLOSE_S):
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
@@ -74,22 +84,52 @@ class PostgresDatabase:
     async def _open(self) -> "Pool":
         async with self._opening:
             if self._pool is None:
-                pooled = urlsplit(self._url).port == _TRANSACTION_POOLER_PORT
+                self._pooled = self._place.endswith(f":{_TRANSACTION_POOLER_PORT}") or await self._finds_a_pooler()
                 self._pool = await asyncpg.create_pool(
                     self._url,
                     min_size=1,
                     max_size=self._connections,
-                    statement_cache_size=0 if pooled else 100,
+                    statement_cache_size=0 if self._pooled else _NAMED_STATEMENTS,
                     connection_class=_StatelessConnection,
                     timeout=self._timeout_s,
                 )
             return self._pool
 
+    async def _finds_a_pooler(self) -> bool:
+        """Whether somebody stands between: then the process that answers is not the one that greeted us.
 
-def _mapped(error: Exception, where: str, *, sent: bool) -> LastseatError:
-    state = getattr(error, "sqlstate", None)
-    if isinstance(error, asyncpg.PostgresError) and isinstance(state, str):
-        return meaning_of(state, str(error), where)
-    if sent:
-        return Uncertain(f"{where}: the reply was lost ({type(error).__name__})")
-    return Unavailable(f"{where}: cannot be reached ({type(error).__name__}: {error})")
+        Race: behind a transaction pooler each transaction may meet another server, where a named statement is
+        missing, or worse, is another client's of the same name. So none is named there, at a trip more per call.
+        """
+        connection: Connection = await asyncpg.connect(self._url, timeout=self._timeout_s, statement_cache_size=0)
+        try:
+            answering = await connection.fetchval("select pg_backend_pid()", timeout=self._timeout_s)
+            return answering != connection.get_server_pid()
+        finally:
+            connection.terminate()
+
+    def _answered(self, error: Exception, function: str) -> LastseatError:
+        where, state = f"{self.name}, {function}", getattr(error, "sqlstate", None)
+        if isinstance(error, asyncpg.PostgresError) and isinstance(state, str):
+            return meaning_of(state, str(error), where, function)
+        return lost(function, f"{where}: the reply was lost ({type(error).__name__})")
+
+    def _unopened(self, error: Exception, function: str) -> LastseatError:
+        """Nothing was sent, whatever it was."""
+        where = f"{self.name}, {function}"
+        line = str(error).splitlines()[0] if str(error) else "no answer in time"
+        if isinstance(error, _REFUSALS):
+            return Shut(f"{where}: {line}", way_out="Check the user, password and database in SUPABASE_DB_URL.")
+        return Unavailable(f"{where}: cannot be reached ({type(error).__name__}: {line})")
+
+
+def _place(url: str) -> str:
+    try:
+        place = urlsplit(url)
+        port = place.port or 5432
+    except ValueError as error:
+        raise SetupError(
+            "SUPABASE_DB_URL cannot be understood.",
+            way_out="Set it to postgresql://user:password@host:port/database.",
+        ) from error
+    return f"{place.hostname}:{port}"

@@ -1,12 +1,17 @@
 """Calls the SQL functions through Supabase's REST interface (PostgREST); never retries and never logs a key."""
 
+import base64
+import binascii
+from urllib.parse import urlsplit
+
 import aiohttp
 import msgspec
 
-from lastseat.errors import LastseatError, Unavailable, Uncertain
-from lastseat.stores.sqlstates import meaning_of
+from lastseat.errors import LastseatError, SetupError, Unavailable
+from lastseat.stores.sqlstates import Shut, lost, meaning_of
 
 _SCHEMA = "lastseat_api"
+_KEY_ADVICE = "Set it to the project's secret key (sb_secret_…) or its service_role key."
 
 
 class _Problem(msgspec.Struct):
@@ -14,6 +19,10 @@ class _Problem(msgspec.Struct):
 
     code: str | None = None
     message: str | None = None
+
+
+class _Payload(msgspec.Struct):
+    role: str | None = None
 
 
 class PostgrestDatabase:
@@ -24,10 +33,12 @@ class PostgrestDatabase:
     """
 
     def __init__(self, url: str, key: str, *, rest_path: str, connections: int, timeout_s: float) -> None:
+        """Raise SetupError for a key that cannot be the service key, whatever the server would say."""
+        self._place = _place(url)
+        key = _service_key(key)
         self._url = f"{url.rstrip('/')}{rest_path.rstrip('/')}/rpc/"
-        self._place = url
         self._headers = {"apikey": key, "Content-Type": "application/json", "Content-Profile": _SCHEMA}
-        if key.count(".") == 2:
+        if _is_jwt(key):
             self._headers["Authorization"] = f"Bearer {key}"
         self._connections = connections
         self._timeout_s = timeout_s
@@ -38,19 +49,28 @@ class PostgrestDatabase:
         """What is used and where, without the key."""
         return f"PostgREST at {self._place}"
 
+    @property
+    def setting(self) -> str:
+        """The setting that leads here, for advice."""
+        return "SUPABASE_URL"
+
     async def call(self, function: str, args: bytes) -> bytes:
         """Run `lastseat_api.<function>(args)` as one request, thus one transaction."""
         where = f"{self.name}, {function}"
         try:
-            async with self._opened().post(self._url + function, data=b'{"args":' + args + b"}") as reply:
+            # A redirect is not followed: it would carry the key to another host.
+            request = self._opened().post(self._url + function, data=b'{"args":' + args + b"}", allow_redirects=False)
+            async with request as reply:
                 body = await reply.read()
-                if reply.status < 300:
-                    return body
-                raise _mapped(reply.status, body, where)
         except aiohttp.ClientConnectorError as error:
             raise Unavailable(f"{where}: cannot be reached ({error.strerror or 'no answer'})") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Uncertain(f"{where}: the reply was lost ({type(error).__name__})") from error
+            raise lost(function, f"{where}: the reply was lost ({type(error).__name__})") from error
+        if reply.status >= 300:
+            raise _mapped(reply.status, body, where, function)
+        if reply.content_type != "application/json":
+            raise lost(function, f"{where}: answered {reply.content_type}, which PostgREST does not")
+        return body
 
     async def close(self) -> None:
         """Close the connections."""
@@ -62,19 +82,55 @@ class PostgrestDatabase:
             self._session = aiohttp.ClientSession(
                 headers=self._headers,
                 connector=aiohttp.TCPConnector(limit=self._connections),
+                cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s),
             )
         return self._session
 
 
-def _mapped(status: int, body: bytes, where: str) -> LastseatError:
+def _mapped(status: int, body: bytes, where: str, function: str) -> LastseatError:
     try:
         problem = msgspec.json.decode(body, type=_Problem)
     except msgspec.MsgspecError:
         problem = _Problem()
     code, message = problem.code or "", problem.message or ""
     if status >= 500:
-        return Uncertain(f"{where}: answered {status} {code}")
+        return lost(function, f"{where}: answered {status} {code}".rstrip())
     if status in {401, 403} and not code.startswith("LS"):
-        return Unavailable(f"{where}: SUPABASE_SERVICE_KEY was refused ({status} {code})")
-    return meaning_of(code or str(status), message, where)
+        line = message.splitlines()[0] if message else "no reason given"
+        return Shut(f"{where}: SUPABASE_SERVICE_KEY was refused ({status}: {line})", way_out=_KEY_ADVICE)
+    return meaning_of(code or str(status), message, where, function)
+
+
+def _place(url: str) -> str:
+    try:
+        place = urlsplit(url)
+        known = place.scheme in {"http", "https"} and bool(place.hostname)
+        shown = f"{place.hostname}:{place.port}" if place.port else str(place.hostname)
+    except ValueError:
+        known, shown = False, ""
+    if not known:
+        raise SetupError("SUPABASE_URL cannot be understood.", way_out="Set it to https://PROJECT.supabase.co.")
+    return shown
+
+
+def _service_key(given: str) -> str:
+    key = given.strip()
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise SetupError("SUPABASE_SERVICE_KEY is not a key.", way_out=_KEY_ADVICE)
+    if key.startswith("sb_publishable_") or (_is_jwt(key) and _role_of(key) in {"anon", "authenticated"}):
+        raise SetupError("SUPABASE_SERVICE_KEY is the public key, which may do nothing here.", way_out=_KEY_ADVICE)
+    return key
+
+
+def _is_jwt(key: str) -> bool:
+    return key.count(".") == 2
+
+
+def _role_of(token: str) -> str | None:
+    """The role that a JWT claims. It is not verified: the server does that, this only finds a mix-up early."""
+    payload = token.split(".")[1]
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Payload).role
+    except (msgspec.MsgspecError, binascii.Error, ValueError):
+        return None

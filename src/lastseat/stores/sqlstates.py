@@ -1,17 +1,69 @@
-"""Says what a SQLSTATE means for a caller, the same over both transports; never sees a connection."""
+"""Says what a failed call means for a caller, the same over both transports; never sees a connection."""
+
+from typing import Final
 
 from lastseat.errors import LastseatError, LeaseLost, Refused, Unavailable, Uncertain
 
+READS: Final = frozenset(
+    {
+        "all_bookings",
+        "booking",
+        "bookings",
+        "exam",
+        "exam_change",
+        "exams",
+        "gates",
+        "health",
+        "lookup",
+        "outcomes",
+        "sample_contacts",
+    }
+)
+"""Functions that change nothing: when their reply is lost, nothing can have happened. A test keeps this true."""
 
-def meaning_of(state: str, message: str, where: str) -> LastseatError:
-    """The error to raise for an error that Postgres itself reported; its transaction was rolled back."""
+_NO_SCHEMA: Final = frozenset({"42883", "3F000", "42P01", "PGRST202"})
+_NOT_EXPOSED: Final = "PGRST106"
+_NOT_ALLOWED: Final = "42501"
+_POOLED: Final = frozenset({"26000", "42P05"})
+
+
+class Shut(Unavailable):
+    """The database answers, and only the operator can make it let us in; `way_out` says how."""
+
+    def __init__(self, message: str, *, way_out: str) -> None:
+        super().__init__(message, retry_after_s=30.0)
+        self.way_out = way_out
+
+
+def lost(function: str, sentence: str) -> LastseatError:
+    """The error for a reply that never came: a read did nothing, anything else may have happened."""
+    return Unavailable(sentence) if function in READS else Uncertain(sentence)
+
+
+def meaning_of(state: str, message: str, where: str, function: str) -> LastseatError:
+    """The error to raise for an error that Postgres or PostgREST itself reported."""
     line = message.splitlines()[0] if message else "no message"
+    sentence = f"{where}: {line} ({state})"
     if state == "LS001":
         return LeaseLost(line)
-    if state.startswith(("08", "40")):  # the connection broke, or a deadlock: resend unchanged
-        return Uncertain(f"{where}: {line} ({state})")
-    if state.startswith(("22", "23")):
+    if state.startswith(("08", "40")) or state in {"57P01", "57P02"}:
+        # The connection broke, a deadlock, or the server was told to stop: perhaps just after the commit.
+        return lost(function, sentence)
+    if state.startswith(("22", "23", "54")):
         return Refused(f"the database refused the values: {line}")
-    if state in {"42883", "3F000", "42P01", "PGRST202", "PGRST106"}:
-        return Unavailable(f"{where}: the schema is not applied; run `lastseat schema apply` ({state})")
-    return Unavailable(f"{where}: {line} ({state})")
+    return _shut(state, where) or Unavailable(sentence)
+
+
+def _shut(state: str, where: str) -> Shut | None:
+    if state in _NO_SCHEMA:
+        return Shut(f"{where}: the schema is not applied ({state})", way_out="Run `lastseat schema apply`.")
+    if state == _NOT_EXPOSED:
+        way_out = "Add lastseat_api to the exposed schemas of the project's API settings."
+        return Shut(f"{where}: the schema lastseat_api is not exposed", way_out=way_out)
+    if state == _NOT_ALLOWED:
+        way_out = "Connect as the owner of the schema, or with the service key; then run `lastseat schema apply`."
+        return Shut(f"{where}: this role may not call it", way_out=way_out)
+    if state in _POOLED:
+        # Limit: a pooler that came between after the start; the next start finds it and asks without names.
+        return Shut(f"{where}: a transaction pooler lost a statement", way_out="Start again.")
+    return None
