@@ -1,7 +1,8 @@
 """What the rooms need of the stores, as protocols; holds no code, so that neither side can know the other."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -160,6 +161,14 @@ class Bulletin(Protocol):
     def connected(self) -> bool: ...
 
 
+class Tally(Protocol):
+    """What callers did in a window, added up over all processes. Losing it makes a limit milder, never stricter."""
+
+    async def add(self, window: int, counts: Mapping[str, int], *, ttl_s: float) -> dict[str, int]:
+        """Add to each key's count of this window and return the sums; nothing while Redis is away."""
+        ...
+
+
 class Slot(Protocol):
     """The right to make one HubSpot call; give it back unused or close it when the reply or time-out came."""
 
@@ -190,3 +199,156 @@ class HubSpot(Protocol):
     async def upsert_exams(self, slot: Slot, rows: Sequence[OutboxRow]) -> list[RowResult]: ...
     async def archive_exams(self, slot: Slot, rows: Sequence[OutboxRow]) -> list[RowResult]: ...
     async def read_exams(self, slot: Slot, names: Sequence[str], *, by_key: bool) -> list[Record]: ...
+
+
+RecordKind = Literal["exams", "contacts", "bookings"]
+
+
+class ListPage(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of a list. `after` asks for the next one, None: this was the last. `unreadable` rows were left out."""
+
+    records: list[Record]
+    after: str | None = None
+    unreadable: int = 0
+
+
+class ReadById(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the asked ids: records as they are now, and those that HubSpot says are not there."""
+
+    records: list[Record]
+    gone: list[str]
+
+
+class Lists(Protocol):
+    """HubSpot's lists and reads by id; never a search, which lags, and never a write.
+
+    Each method is one call and raises Unavailable (ask again) or SetupError (with the way out).
+    """
+
+    async def page(self, slot: Slot, kind: RecordKind, *, after: str | None, archived: bool) -> ListPage: ...
+    async def read(self, slot: Slot, kind: RecordKind, ids: Sequence[str]) -> ReadById:
+        """At most 100 ids. An id that the answer does not speak of is in neither list."""
+        ...
+
+    async def ends(
+        self, slot: Slot, booking_ids: Sequence[str], to: Literal["exams", "contacts"]
+    ) -> dict[str, list[str]]:
+        """What at most 1,000 bookings are associated with; a booking without any has an empty list."""
+        ...
+
+    async def bookings_of(self, slot: Slot, exam_id: ExamId, after: str | None) -> tuple[list[str], str | None]:
+        """The ids of an exam's bookings by association, and what asks for more of them."""
+        ...
+
+    async def need_key(self, slot: Slot) -> None:
+        """Raise SetupError unless the token works and bookings have the unique property."""
+        ...
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """A page that the mirror took: its news, and the database's clock. `overtaken`: another run has the cursor."""
+
+    now: datetime
+    news: Announcement = Announcement()
+    overtaken: bool = False
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """How many there are of one oddity, and the first of them."""
+
+    count: int
+    first: list[dict[str, object]] = []
+
+
+class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    """What the mirror holds and what is odd about it. `unseen`: rows that HubSpot did not list at all."""
+
+    held: dict[RecordKind, dict[str, int]]
+    oversold: Found
+    doubles: Found
+    duplicate_keys: Found
+    unknown_contacts: Found
+    unknown_exams: Found
+    unseen: Found
+
+
+class UpkeepLedger(Protocol):
+    """The mirror and its cursors, as backfill and sync see them. A cursor's value is JSON."""
+
+    async def cursor(self, name: str) -> tuple[bytes | None, datetime]:
+        """The value, if any, and the database's clock."""
+        ...
+
+    async def save_cursor(self, name: str, value: object) -> datetime: ...
+
+    def faults(self, kind: RecordKind, record: Record) -> list[str]:
+        """Each value of a record that cannot be read; its column will be left as it is."""
+        ...
+
+    async def take(
+        self,
+        kind: RecordKind,
+        records: Sequence[Record],
+        *,
+        actor: str,
+        read_at: datetime,
+        cursor: tuple[str, object] | None = None,
+    ) -> Taken:
+        """Mirror records that were read after `read_at`, and keep the cursor's new value with them or not at all."""
+        ...
+
+    async def exam_records(self, exam_id: ExamId) -> tuple[list[str], datetime]:
+        """HubSpot's ids of the bookings that the mirror shows in an exam."""
+        ...
+
+    async def survey(self, since: datetime, limit: int) -> Survey: ...
+
+
+class PropertyShape(msgspec.Struct, frozen=True, kw_only=True):
+    """A property as a portal defines it; `options` are the allowed values, if only some are."""
+
+    name: str
+    type: str = "string"
+    unique: bool = False
+    read_only: bool = False
+    hubspot_defined: bool = False
+    group: str = ""
+    options: list[str] = []
+
+
+class ObjectShape(msgspec.Struct, frozen=True, kw_only=True):
+    """A custom object of a portal."""
+
+    type_id: str
+    name: str
+    labels: list[str] = []
+
+
+class ObjectDraft(msgspec.Struct, frozen=True, kw_only=True):
+    """A custom object to make, with its properties."""
+
+    name: str
+    singular: str
+    plural: str
+    primary: str
+    properties: list[PropertyShape]
+    associated: list[str]
+
+
+class Portal(Protocol):
+    """A portal's definitions. Each method is one call.
+
+    They raise Unavailable, SetupError (the token is not valid at all), or Refused with the code FORBIDDEN (a scope is
+    missing; `details["scopes"]`), NOT_FOUND (there is no such object type) or INVALID (HubSpot's own words).
+    """
+
+    async def objects(self, slot: Slot) -> list[ObjectShape]: ...
+    async def properties(self, slot: Slot, object_type: str) -> list[PropertyShape]: ...
+    async def link_types(self, slot: Slot, from_type: str, to_type: str) -> int: ...
+    async def may_write(self, slot: Slot, object_type: str, to_type: str | None = None) -> None:
+        """Return if records of this type may be written (or linked to another type); writes nothing."""
+        ...
+
+    async def make_object(self, slot: Slot, draft: ObjectDraft) -> ObjectShape: ...
+    async def make_properties(self, slot: Slot, object_type: str, drafts: Sequence[PropertyShape]) -> None: ...
+    async def make_link_type(self, slot: Slot, from_type: str, to_type: str, name: str) -> None: ...

@@ -30,6 +30,7 @@ def _known_zone(name: str) -> str:
 
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 366)]
 Count = Annotated[int, Field(ge=1)]
+Limit = Annotated[int, Field(ge=0)]
 
 
 class Settings(BaseSettings):
@@ -93,6 +94,19 @@ class Settings(BaseSettings):
         "Online",
     )
 
+    # Limits and live seats. 0: no limit.
+    limit_window_s: Seconds = 10.0
+    limit_writes: Limit = 600
+    limit_reads: Limit = 3_000
+    limit_address_reads: Limit = 0
+    events_tick_s: Seconds = 0.1
+    events_share: Annotated[float, Field(gt=0, le=1)] = 0.25
+    events_heartbeat_s: Seconds = 15.0
+    events_slow_s: Seconds = 10.0
+    events_most: Limit = 12_000
+    events_account_most: Limit = 20
+    events_address_most: Limit = 0
+
     # The write path.
     claim_window_s: Seconds = 0.002
     claim_batch: Annotated[int, Field(ge=1, le=1000)] = 250
@@ -116,6 +130,7 @@ class Settings(BaseSettings):
     bookings_ttl_s: Seconds = 300.0
     body_age_s: Seconds = 0.1
     stale_s: Seconds = 3600.0
+    check_every_s: Seconds = 1.0
     store_timeout_s: Seconds = 5.0
     redis_timeout_s: Seconds = 0.25
 

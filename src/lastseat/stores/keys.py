@@ -45,6 +45,11 @@ def budget_window() -> str:
     return "lastseat:budget:window"
 
 
+def tally_of(window: int) -> str:
+    """What callers did in one window of the limits."""
+    return f"lastseat:tally:{window}"
+
+
 def views_changed_by(news: Announcement) -> list[str]:
     """Every view that shows something of this news; the only place that says so.
 
