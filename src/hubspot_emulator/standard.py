@@ -31,6 +31,7 @@ BOOKING_PROPERTIES: Names = {
     "dominant_hand": "string",
 }
 EXAM_PROPERTIES: Names = {
+    "lastseat_exam_id": "string",
     "mock_exam_name": "string",
     "mock_type": "string",
     "exam_date": "date",
@@ -52,7 +53,7 @@ def first_events(which: str, portal_id: int) -> list[Event]:
         events += custom_events(portal_id, BOOKINGS, "bookings", ("Booking", "Bookings"))
         events += _own_events(BOOKINGS, BOOKING_PROPERTIES, unique="booking_id")
         events += custom_events(portal_id, EXAMS, "mock_exams", ("Mock exam", "Mock exams"))
-        events += _own_events(EXAMS, EXAM_PROPERTIES)
+        events += _own_events(EXAMS, EXAM_PROPERTIES, unique="lastseat_exam_id")
         first = _first_type_id(portal_id) + 1
         events += pair_events(BOOKINGS, CONTACTS, first)
         events += pair_events(BOOKINGS, EXAMS, first + 2)

@@ -33,6 +33,8 @@ from lastseat.web.services import SampleStudent, Services
 from lastseat.writes.book import Booker
 from lastseat.writes.cancel import Canceller
 from lastseat.writes.exam_delivery import FullDelivery
+from lastseat.writes.exams import ExamChanger
+from lastseat.writes.move import Mover
 from lastseat.writes.outcomes import Outcomes
 from lastseat.writes.relay import Relay
 
@@ -150,6 +152,8 @@ def build(settings: Settings) -> Services:
         bookings=BookingReads(ledger, views, bulletin, settings),
         booker=Booker(look=keeper.look, ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
         canceller=Canceller(ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
+        changer=ExamChanger(ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
+        mover=Mover(ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
         ready=parts.ready,
         lifespan=parts.lifespan,
         samples=parts.samples,

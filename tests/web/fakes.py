@@ -9,11 +9,25 @@ from typing import Any
 import msgspec
 
 from lastseat.errors import LastseatError, Refused
-from lastseat.model import Booking, CancelAnswer, CancelOutcome, CancelRequest, Claim, ClaimRequest, ContactId, ExamId
+from lastseat.model import (
+    Booking,
+    CancelAnswer,
+    CancelOutcome,
+    CancelRequest,
+    Change,
+    ChangeRequest,
+    Claim,
+    ClaimRequest,
+    ContactId,
+    ExamId,
+    MoveRequest,
+    StaffExam,
+)
 from lastseat.settings import Settings
 from lastseat.web.auth import sign
 from lastseat.web.documents import ListedExam
 from lastseat.web.services import SampleStudent, Services
+from lastseat.writes.move import Moved
 
 # 64 characters, so that the attack with HS512 is a fair one.
 SECRET = "a secret for tests, as long as HS256 wants and as HS512 wants it"
@@ -152,6 +166,65 @@ class FakeCanceller:
         return CancelAnswer(outcome=self.outcome, booking=Booking(is_active="Cancelled", contact_id=holder))
 
 
+CHANGE = "00000000-0000-4000-8000-000000000001"
+
+
+@dataclass
+class FakeChanger:
+    """Does what it is asked for the one exam, unless told what to raise or how far it is."""
+
+    asked: list[ChangeRequest] = field(default_factory=list)
+    error: Exception | None = None
+    status: Any = "done"
+
+    async def change(self, request: ChangeRequest) -> Change:
+        self.asked.append(request)
+        if self.error:
+            raise self.error
+        if request.exam_id not in (None, EXAM):
+            raise Refused("There is no such exam.", code="EXAM_NOT_FOUND", field="examId")
+        return Change(
+            change_id=request.change_id,
+            kind=request.kind,
+            status=self.status,
+            outbox_id=1,
+            exam=StaffExam(hubspot_id=EXAM, exam_key=request.exam_key),
+        )
+
+    async def look(self, change_id: str) -> Change | None:
+        if self.error:
+            raise self.error
+        if change_id != CHANGE:
+            return None
+        return Change(change_id=CHANGE, kind="exam_update", status="pending", outbox_id=1)
+
+
+@dataclass
+class FakeMover:
+    """Moves the first of the two bookings of FakeBookings."""
+
+    asked: list[MoveRequest] = field(default_factory=list)
+    error: Exception | None = None
+    state: Any = "booked"
+    reason: str | None = None
+
+    async def move(self, request: MoveRequest) -> Moved:
+        self.asked.append(request)
+        if self.error:
+            raise self.error
+        if request.reference != BOOKING:
+            raise Refused("There is no such booking.", code="BOOKING_NOT_FOUND", field="bookingId")
+        claim = Claim(
+            claim_id=request.claim_id,
+            booking_id=request.booking_id,
+            exam_id=request.exam_id,
+            contact_id=STUDENT,
+            state=self.state,
+            reason=self.reason,
+        )
+        return Moved(claim=claim, previous="pending")
+
+
 @dataclass
 class World:
     """All fakes of one application."""
@@ -160,6 +233,8 @@ class World:
     bookings: FakeBookings = field(default_factory=FakeBookings)
     booker: FakeBooker = field(default_factory=FakeBooker)
     canceller: FakeCanceller = field(default_factory=FakeCanceller)
+    changer: FakeChanger = field(default_factory=FakeChanger)
+    mover: FakeMover = field(default_factory=FakeMover)
     parts: dict[str, object] = field(default_factory=lambda: {"supabase": {"ok": True, "detail": "answers in 1 ms"}})
     started: list[str] = field(default_factory=list)
 
@@ -171,6 +246,8 @@ class World:
             bookings=self.bookings,
             booker=self.booker,
             canceller=self.canceller,
+            changer=self.changer,
+            mover=self.mover,
             ready=self._ready,
             lifespan=self._lifespan,
             samples=self._samples,
@@ -179,6 +256,7 @@ class World:
     def broken(self, error: LastseatError | Exception) -> "World":
         """Every room behind raises `error`."""
         self.exams.error = self.booker.error = self.canceller.error = error
+        self.changer.error = self.mover.error = error
         return self
 
     async def _ready(self) -> dict[str, object]:

@@ -12,9 +12,9 @@ from lastseat.web.documents import Problem
 from lastseat.web.openapi import document, operations
 from lastseat.web.problems import STATUS
 from tests.web.caller import ORIGIN, Caller, Reply
-from tests.web.fakes import BOOKING, EXAM, World, student
+from tests.web.fakes import BOOKING, CHANGE, EXAM, World, student
 
-PATHS = {"{exam_id}": EXAM, "{booking_id}": BOOKING, "{name}": "nothing.js"}
+PATHS = {"{exam_id}": EXAM, "{booking_id}": BOOKING, "{name}": "nothing.js", "{change_id}": CHANGE}
 app = create_app(World().services(demo=True))
 ROUTES = [(route.path, sorted(route.methods or ())) for route in app.routes if isinstance(route, Route)]
 

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.routing import Route
 
-from lastseat.web import answers, auth, openapi, operator, pages, problems, session, student
+from lastseat.web import admin, answers, auth, openapi, operator, pages, problems, session, student
 from lastseat.web.access import AccessLog
 from lastseat.web.answers import SharedBodies
 from lastseat.web.edge import Edge
@@ -46,6 +46,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services, app.state.tokens, app.state.metrics = services, tokens, metrics
     app.state.shared = SharedBodies()
     student.install(app)
+    admin.install(app)
     session.install(app, demo=demo)
     operator.install(app)
     pages.install(app, demo=demo)

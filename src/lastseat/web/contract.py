@@ -57,7 +57,7 @@ def _date(value: object) -> object:
 Day = Annotated[date | None, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date"})]
 
 
-def _other_names(schema: dict[str, Any], model: type[BaseModel]) -> None:
+def other_names(schema: dict[str, Any], model: type[BaseModel]) -> None:
     """OpenAPI: name each spelling that is taken, not only the first."""
     for field in model.model_fields.values():
         if isinstance(field.validation_alias, AliasChoices):
@@ -69,7 +69,7 @@ def _other_names(schema: dict[str, Any], model: type[BaseModel]) -> None:
 class CreateBody(BaseModel):
     """A wish for one seat. Names as in the PRD (`dominantHand`) or as columns (`dominant_hand`)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_other_names)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=other_names)
 
     exam_id: RecordId = Field(validation_alias=AliasChoices("examId", "exam_id", "mockExamId", "mock_exam_id"))
     contact_id: OptionalId = Field(None, validation_alias=AliasChoices("contactId", "contact_id"))
@@ -95,7 +95,7 @@ class CreateBody(BaseModel):
 class CancelBody(BaseModel):
     """Bookings to cancel: `bookingIds`, or the PRD's single `bookingId`; `examId` is read over."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_other_names)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=other_names)
 
     booking_ids: list[Reference] | None = Field(
         None,

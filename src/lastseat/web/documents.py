@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from lastseat.model import Booking, Exam, ExamId
+from lastseat.model import Booking, ChangeKind, Exam, ExamId, StaffExam
 from lastseat.web.services import SampleStudent
 
 
@@ -110,6 +110,63 @@ class CancelResults(Answer, frozen=True, kw_only=True):
 
     results: list[CancelResult]
     summary: CancelSummary
+
+
+class ChangedExam(Answer, frozen=True, kw_only=True):
+    """The exam as HubSpot has it now."""
+
+    exam: StaffExam
+
+
+class PendingExam(Answer, frozen=True, kw_only=True):
+    """The change is written down; ask `statusUrl` until it is no longer pending. `exam` is as before, or null."""
+
+    status: Literal["pending"]
+    message: str
+    exam: StaffExam | None
+    statusUrl: str  # noqa: N815  # the name in the contract
+
+
+class ShownChange(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a change is; `reason` when it was refused."""
+
+    change_id: str
+    kind: ChangeKind
+    status: Literal["pending", "done", "refused"]
+    reason: str | None
+    exam_id: ExamId | None
+    exam: StaffExam | None
+
+
+class OneChange(Answer, frozen=True, kw_only=True):
+    """One change of an exam."""
+
+    change: ShownChange
+
+
+class PreviousBooking(msgspec.Struct, frozen=True, kw_only=True):
+    """The booking that was moved; `pending` until its cancel is recorded in HubSpot."""
+
+    bookingId: str  # noqa: N815  # the name in the contract
+    status: Literal["cancelled", "pending"]
+
+
+class MovedBooking(OneBooking, frozen=True, kw_only=True):
+    """The booking in the new session."""
+
+    previous: PreviousBooking
+
+
+class MovingBooking(PendingBooking, frozen=True, kw_only=True):
+    """The new seat is held; the old one is given back when that is recorded."""
+
+    previous: PreviousBooking
+
+
+class UnmovedBooking(CancelledBooking, frozen=True, kw_only=True):
+    """A repeated key whose new booking was cancelled since."""
+
+    previous: PreviousBooking
 
 
 class SignedIn(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from lastseat import __version__
 from lastseat.web import contract as asks
 from lastseat.web import documents as says
+from lastseat.web import staff_contract as staff_asks
 from lastseat.web.auth import COOKIE
 from lastseat.web.problems import STATUS, ProblemCode
 
@@ -96,6 +97,69 @@ STUDENT: dict[tuple[str, str], Operation] = {
     ),
 }
 
+_CHANGES: Answers = {
+    200: ("Done, as HubSpot has it now", says.ChangedExam),
+    202: ("Written down; HubSpot has not confirmed it yet", says.PendingExam),
+}
+_MAKES: Answers = {201: ("Made", says.ChangedExam), 202: _CHANGES[202]}
+_CHANGE_PROBLEMS: tuple[ProblemCode, ...] = (
+    *_NEEDS_TOKEN,
+    *_NEEDS_BODY,
+    "REFUSED_BY_HUBSPOT",
+    "KEY_REUSED",
+    "UNCERTAIN",
+    *_NEEDS_STORE,
+)
+
+
+def _change(summary: str, answers: Answers, body: type[BaseModel], *more: ProblemCode) -> Operation:
+    problems = (*_CHANGE_PROBLEMS, *more)
+    return Operation(summary, answers, problems, body=body, signed_in=True, headers=("Idempotency-Key",))
+
+
+STAFF: dict[tuple[str, str], Operation] = {
+    ("POST", "/api/admin/mock-exams/create"): _change("Make an exam", _MAKES, staff_asks.CreateExamBody),
+    ("PUT", "/api/admin/mock-exams/update"): _change(
+        "Change an exam", _CHANGES, staff_asks.UpdateExamBody, "EXAM_NOT_FOUND", "CAPACITY_BELOW_SOLD"
+    ),
+    ("DELETE", "/api/admin/mock-exams/delete"): _change(
+        "Delete an exam, softly", _CHANGES, staff_asks.DeleteExamBody, "EXAM_NOT_FOUND", "HAS_BOOKINGS"
+    ),
+    ("POST", "/api/admin/mock-exams/activate"): _change(
+        "Open an exam, or close it", _CHANGES, staff_asks.ActivateExamBody, "EXAM_NOT_FOUND"
+    ),
+    ("POST", "/api/admin/mock-exams/restore"): _change(
+        "Bring a deleted exam back, under a new id", _MAKES, staff_asks.RestoreExamBody, "EXAM_NOT_FOUND"
+    ),
+    ("GET", "/api/admin/mock-exams/changes/{change_id}"): Operation(
+        "How far a change is",
+        {200: ("The change", says.OneChange)},
+        (*_NEEDS_TOKEN, "NOT_FOUND", *_NEEDS_STORE),
+        path=("change_id",),
+        signed_in=True,
+    ),
+    ("POST", "/api/admin/bookings/move"): Operation(
+        "Move a booking to another session",
+        {
+            200: ("A repeated key whose new booking was cancelled since", says.UnmovedBooking),
+            201: ("Moved: HubSpot has the new booking", says.MovedBooking),
+            202: ("The new seat is held, HubSpot has not confirmed yet", says.MovingBooking),
+        },
+        (
+            *_CHANGE_PROBLEMS,
+            "BOOKING_NOT_FOUND",
+            "BOOKING_NOT_ACTIVE",
+            "EXAM_NOT_FOUND",
+            "SESSION_FULL",
+            "ALREADY_BOOKED",
+            "EXAM_CLOSED",
+        ),
+        body=staff_asks.MoveBody,
+        signed_in=True,
+        headers=("Idempotency-Key",),
+    ),
+}
+
 SESSION: dict[tuple[str, str], Operation] = {
     ("GET", "/api/session"): Operation("Who is signed in", {200: ("The session, or null", says.SessionState)}),
     ("POST", "/api/session"): Operation(
@@ -130,7 +194,7 @@ OPERATOR: dict[tuple[str, str], Operation] = {
 
 def operations(*, demo: bool) -> dict[tuple[str, str], Operation]:
     """Every documented endpoint."""
-    return {**STUDENT, **SESSION, **OPERATOR, **(DEMO if demo else {})}
+    return {**STUDENT, **STAFF, **SESSION, **OPERATOR, **(DEMO if demo else {})}
 
 
 def document(*, demo: bool) -> dict[str, Any]:

@@ -47,6 +47,18 @@ def owner_when_cancelling(identity: Identity, asked: ContactId | None) -> Contac
     return _own(identity, asked)
 
 
+def need(identity: Identity, permission: str) -> None:
+    """Refuse whoever lacks the permission, student or staff."""
+    if permission not in identity.permissions:
+        raise Refused(f"This needs the permission {permission}.", code="FORBIDDEN")
+
+
+def need_any(identity: Identity, *permissions: str) -> None:
+    """Refuse whoever has none of them."""
+    if identity.permissions.isdisjoint(permissions):
+        raise Refused(f"This needs one of the permissions {', '.join(permissions)}.", code="FORBIDDEN")
+
+
 def _own(identity: Identity, asked: ContactId | None) -> ContactId:
     if identity.contact_id is None:
         raise Refused("This account is not linked to a student, or lacks the permission.", code="FORBIDDEN")

@@ -8,8 +8,19 @@ from typing import Protocol
 
 import msgspec
 
-from lastseat.model import CancelAnswer, CancelRequest, Claim, ClaimRequest, ContactId, ExamId
+from lastseat.model import (
+    CancelAnswer,
+    CancelRequest,
+    Change,
+    ChangeRequest,
+    Claim,
+    ClaimRequest,
+    ContactId,
+    ExamId,
+    MoveRequest,
+)
 from lastseat.settings import Settings
+from lastseat.writes.move import Moved
 
 
 class ExamBodies(Protocol):
@@ -55,6 +66,24 @@ class SeatCanceller(Protocol):
         ...
 
 
+class ExamChanges(Protocol):
+    """The one way to change an exam."""
+
+    async def change(self, request: ChangeRequest) -> Change:
+        """Return a `done` or `pending` change; raise Refused, Unavailable or Uncertain."""
+        ...
+
+    async def look(self, change_id: str) -> Change | None: ...
+
+
+class SeatMover(Protocol):
+    """The one way to another session."""
+
+    async def move(self, request: MoveRequest) -> Moved:
+        """Raise Refused, Unavailable or Uncertain; refused, the student keeps the old seat."""
+        ...
+
+
 class SampleStudent(msgspec.Struct, frozen=True, kw_only=True):
     """A made-up student that a visitor of the demo may sign in as."""
 
@@ -76,6 +105,8 @@ class Services:
     bookings: BookingBodies
     booker: SeatBooker
     canceller: SeatCanceller
+    changer: ExamChanges
+    mover: SeatMover
     ready: Callable[[], Awaitable[dict[str, object]]]
     lifespan: Callable[[], AbstractAsyncContextManager[None]]
     samples: Callable[[], Awaitable[Sequence[SampleStudent]]] | None = None

@@ -66,7 +66,7 @@ class Booker:
         answer = await self._lookups.submit(request) if await self._seems_full(request.exam_id) else None
         if answer is None or answer.outcome == "free":
             answer = await self._claims.submit(request)
-        claim = _claim_of(answer)
+        claim = claim_of(answer)
         if claim.state != "open":
             return claim
         return await self._confirmed(claim, ends_at)
@@ -90,7 +90,7 @@ class Booker:
     async def _confirmed(self, claim: Claim, ends_at: float) -> Claim:
         outcome = await self._outcomes.wait(claim.claim_id, ends_at - asyncio.get_running_loop().time())
         if outcome is not None:
-            return _settled(claim, outcome)
+            return settled(claim, outcome)
         try:
             async with asyncio.timeout(_LAST_LOOK_S):
                 return await self._last_looks.submit(claim.claim_id) or claim
@@ -98,7 +98,8 @@ class Booker:
             return claim  # the seat is held and the relay goes on: 202 is the truth
 
 
-def _settled(claim: Claim, outcome: Outcome) -> Claim:
+def settled(claim: Claim, outcome: Outcome) -> Claim:
+    """The claim as HubSpot's word left it; a refusal is raised."""
     if outcome.state == "refused":
         raise Refused(
             f"HubSpot refused this booking: {outcome.reason}. The seat was given back.", code="REFUSED_BY_HUBSPOT"
@@ -113,7 +114,7 @@ _CLOSED = {
 }
 
 
-def _claim_of(answer: ClaimAnswer) -> Claim:
+def claim_of(answer: ClaimAnswer) -> Claim:
     """The claim that was won or is replayed; everything else is a refusal in words."""
     match answer.outcome:
         case "won" | "replay" if answer.claim is not None:
