@@ -48,7 +48,11 @@ def number(name: str, metavar: str, limits: "click.ParamType[Any, Any]", default
 @number("--pause-s", "S", click.FloatRange(0.5, 600), 5.0, "Seconds from one rush to the next.")
 @number("--patience-s", "S", click.FloatRange(1, 3600), 120.0, "Seconds that pending bookings have to be confirmed.")
 @click.option(
-    "--transport", type=click.Choice(["direct"]), default="direct", show_default=True, help="Way to Postgres."
+    "--transport",
+    type=click.Choice(["direct", "rest"]),
+    default="direct",
+    show_default=True,
+    help="Way to Postgres: connections, or REST through PostgREST.",
 )
 @click.option("--keep", type=click.Path(path_type=Path), metavar="DIR", help="Keep logs and dumps in this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")

@@ -92,6 +92,7 @@ def plan_of(wanted: Rehearsal) -> Plan:
         hubspot_latency_ms=wanted.hubspot_latency_ms,
         hubspot_faults=wanted.hubspot_faults,
         seed=wanted.seed,
+        transport=wanted.transport,
         environment={"LASTSEAT_VERIFY_AFTER_S": str(VERIFY_AFTER_S)} if wanted.hubspot_faults else {},
     )
 

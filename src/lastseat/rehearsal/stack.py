@@ -16,6 +16,7 @@ from lastseat.embedded.folder import Say, silent, write_private
 from lastseat.embedded.stack import EmbeddedStack
 from lastseat.model import Properties, Record
 from lastseat.rehearsal.portal import TOKEN, Portal
+from lastseat.rehearsal.postgrest import EmbeddedPostgrest, found_program
 from lastseat.rehearsal.seed import School, Session, Student
 from lastseat.rehearsal.site import Site
 from lastseat.rehearsal.tokens import SECRET_FILE
@@ -40,6 +41,7 @@ class Plan:
     seed: int = 0
     port: int | None = None
     demo: bool = False
+    transport: str = "direct"
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -66,6 +68,8 @@ class LocalStack:
             seed=plan.seed,
             say=say,
         )
+        self._postgrest_program = found_program() if plan.transport == "rest" else None
+        self.postgrest: EmbeddedPostgrest | None = None
         self.site: Site | None = None
         self.opened_at = 0.0
 
@@ -75,6 +79,7 @@ class LocalStack:
             await in_thread(self.embedded.start)
             self._say("Bringing the ledger's schema up to date …")
             await schema.apply_to(self.embedded.postgres_url)
+            await self._start_postgrest(opening)
             opening.callback(self.portal.stop)
             await self.portal.start()
             self.secret = kept_secret(self.folder)
@@ -83,6 +88,17 @@ class LocalStack:
 
     async def __aexit__(self, *_: object) -> None:
         await self._open.aclose()
+
+    async def _start_postgrest(self, opening: AsyncExitStack) -> None:
+        if self._postgrest_program is not None:
+            self.postgrest = EmbeddedPostgrest(
+                self.folder / "postgrest",
+                self.embedded.postgres_url,
+                program=self._postgrest_program,
+                say=self._say,
+            )
+            opening.callback(self.postgrest.stop)
+            await self.postgrest.start()
 
     async def open_site(self) -> Site:
         """Start the server processes and wait until all of them answer."""
@@ -108,12 +124,21 @@ class LocalStack:
             "LASTSEAT_HOST": "127.0.0.1",
             "LASTSEAT_DEMO": "true" if self.plan.demo else "false",
             "LASTSEAT_DATA_DIR": str(self.folder),
-            "SUPABASE_DB_URL": self.embedded.postgres_url,
+            **self._way_to_postgres(),
             "SUPABASE_JWT_SECRET": self.secret,
             "REDIS_URL": self.embedded.redis_url,
             "HUBSPOT_BASE_URL": self.portal.url,
             "HUBSPOT_ACCESS_TOKEN": TOKEN,
             "HUBSPOT_RATE_LIMIT": str(self.plan.hubspot_limit),
+        }
+
+    def _way_to_postgres(self) -> dict[str, str]:
+        if self.postgrest is None:
+            return {"SUPABASE_DB_URL": self.embedded.postgres_url}
+        return {
+            "SUPABASE_URL": self.postgrest.url,
+            "SUPABASE_REST_PATH": "",
+            "SUPABASE_SERVICE_KEY": self.postgrest.key("service_role"),
         }
 
     async def fill(self, school: School) -> tuple[list[Session], list[Student]]:
