@@ -322,10 +322,11 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SetAside(msgspec.Struct, frozen=True, kw_only=True):
-    """A row that HubSpot refused for itself, in HubSpot's words."""
+    """A row that HubSpot refused for itself, in HubSpot's words. `uncertain`: an earlier send may still land."""
 
     outbox_id: int
     reason: str
+    uncertain: bool = False
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):

@@ -382,3 +382,29 @@ async def test_a_key_gets_its_own_result_even_when_the_exam_is_full(world):
     assert (await world.book_all([2])) == ["SESSION_FULL"]
     assert (await world.book(1, key="k")).booking_id == first.booking_id
     assert (await world.book_all([1])) == ["ALREADY_BOOKED"]
+
+
+async def test_a_late_commit_of_a_refused_booking_is_found_and_undone(schema_database_url):
+    world = World(schema_database_url, verify_after_s=0.3)
+    await world.exam(1)
+    lost = []
+
+    def lose_then_refuse(kind, row):
+        if kind != "create":
+            return world.hubspot.write(kind, row)
+        if not lost:
+            lost.append(row)
+            return RowResult(key=row.key, outcome="unknown", reason="time-out")
+        return RowResult(key=row.key, outcome="refused", reason="no such option", uncertain=True)
+
+    world.hubspot.answer = lose_then_refuse
+    world.start_relay()
+    assert await world.book_all([1]) == ["REFUSED_BY_HUBSPOT"]
+    world.hubspot.write("create", lost[0])  # the stuck call lands now
+
+    async def undone():
+        return world.hubspot.records[lost[0].booking_id]["is_active"] == "Cancelled"
+
+    await until(undone)
+    assert await world.taken() == 0
+    await world.close()

@@ -72,6 +72,7 @@ class Relay:
         self._woken = asyncio.Event()
         self._trips: set[asyncio.Task[None]] = set()
         self._bookings_in_flight = 0
+        self._verifying = False
         self._links_ready_at = 0.0
         self._links_overdue_at = 0.0
         self._budget_free_at = 0.0
@@ -280,6 +281,8 @@ class Relay:
             await self._announce(term, news, told)
 
     async def _start_verifying(self, term: int) -> int:
+        if self._verifying:
+            return 0
         slot = await self._reserved("verify")
         if slot is None:
             return 0
@@ -287,6 +290,7 @@ class Relay:
         if not rows:
             await slot.give_back()
             return 0
+        self._verifying = True
         self._go(self._verify(term, slot, rows), booking=False)
         return 1
 
@@ -298,6 +302,8 @@ class Relay:
             await self._announce(term, news, [])
         except LastseatError as error:
             log.warning("relay: not verified yet: %s", error.message)
+        finally:
+            self._verifying = False
 
     async def _rest(self, backlog: Backlog) -> None:
         """Sleep until woken, or until the next thing is due."""

@@ -29,16 +29,19 @@ class Settling:
                     Written(outbox_id=row.outbox_id, kind=row.kind, record=result.record, uncertain=result.uncertain)
                 )
             elif result.outcome == "refused":
-                aside.append(SetAside(outbox_id=row.outbox_id, reason=result.reason or "refused"))
+                reason = result.reason or "refused"
+                aside.append(SetAside(outbox_id=row.outbox_id, reason=reason, uncertain=result.uncertain))
             else:
                 retry.append(self._again(row, result))
         self._notice_portal(results, accepted=bool(written), now=now)
         return Settlement(written=written, aside=aside, retry=retry)
 
     def _again(self, row: OutboxRow, result: RowResult) -> Retry:
+        # What was turned away unread says nothing about the row: it need not wait longer each time.
+        attempts = 1 if result.outcome == "not_sent" else row.attempts
         return Retry(
             outbox_id=row.outbox_id,
-            after_s=self._after_s(row.attempts),
+            after_s=self._after_s(attempts),
             reason=result.reason or result.outcome,
             uncertain=result.uncertain or result.outcome == "unknown",
         )
@@ -49,7 +52,7 @@ class Settling:
     def _notice_portal(self, results: Sequence[RowResult], *, accepted: bool, now: float) -> None:
         """All refused alike is the portal's fault: the claims stay, the queue pauses, the operator is told."""
         refused = next((result for result in results if result.outcome == "portal"), None)
-        if refused is not None:
+        if refused is not None and not accepted:
             self._portal_refusals += 1
             self.portal_fault = refused.reason or "HubSpot refuses every write"
             self.pauses_until = now + self._after_s(self._portal_refusals)

@@ -147,12 +147,15 @@ create or replace function hubspot_sync.news_of(outbox_ids bigint[], exam_ids te
 $$;
 
 -- A refusal by HubSpot of this row alone: the seat goes back, the cancel behind it has nothing left to do.
-create or replace function hubspot_sync.set_aside(rows jsonb, given bigint) returns text[]
+create or replace function hubspot_sync.set_aside(rows jsonb, given bigint, verify_s float8) returns text[]
     language plpgsql set search_path = hubspot_sync, pg_temp as $$
 declare
     exam_ids text[];
 begin
-    update outbox o set state = 'aside', last_error = r ->> 'reason', done_at = now()
+    -- Crash: an earlier send of a refused row may still land, and its seat is given back here: look again later.
+    update outbox o set state = 'aside', last_error = r ->> 'reason', done_at = now(),
+           verify_at = case when o.uncertain or coalesce((r ->> 'uncertain')::boolean, false)
+                            then clock_timestamp() + make_interval(secs => verify_s) end
       from jsonb_array_elements(rows) r
      where o.outbox_id = (r ->> 'outbox_id')::bigint and o.state = 'sent' and o.sent_term = given;
     with refused as (
@@ -276,7 +279,7 @@ begin
     select distinct 'count', d.exam_id from ended d where d.kind in ('create', 'cancel') and d.exam_id is not null
     on conflict (exam_id) where kind = 'count' and state = 'waiting' do nothing;
 
-    exam_ids := exam_ids || set_aside(aside, given) || array(
+    exam_ids := exam_ids || set_aside(aside, given, verify_s) || array(
         select o.exam_id from outbox o
          where o.outbox_id = any (ids) and o.kind in ('cancel', 'exam_update', 'exam_archive'));
     ids := ids || refuse_archives(exam_ids);
