@@ -27,6 +27,7 @@ from lastseat.stores.postgres import PostgresDatabase
 from lastseat.stores.postgrest import PostgrestDatabase
 from lastseat.stores.rate_budget import SharedBudget
 from lastseat.stores.redis import RedisTrips
+from lastseat.stores.tally import RedisTally
 from lastseat.stores.views import ViewStore
 from lastseat.web import access
 from lastseat.web.app import create_app
@@ -158,9 +159,10 @@ def build(settings: Settings) -> Services:
     delivery = FullDelivery(hubspot, budget, settings)
     relay = Relay(ledger=ledger, delivery=delivery, budget=budget, bulletin=bulletin, settings=settings)
     parts = _Parts(settings, database, ledger, trips, views, bulletin, hubspot, budget, relay)
+    exams = ExamReads(ledger, gates, ledger, views, bulletin, settings)
     return Services(
         settings=settings,
-        exams=ExamReads(ledger, gates, ledger, views, bulletin, settings),
+        exams=exams,
         bookings=BookingReads(ledger, views, bulletin, settings),
         booker=Booker(look=keeper.look, ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
         canceller=Canceller(ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
@@ -169,6 +171,9 @@ def build(settings: Settings) -> Services:
         ready=parts.ready,
         lifespan=parts.lifespan,
         samples=parts.samples,
+        live=exams,
+        tally=RedisTally(trips),
+        figures=exams.figures.lines,
     )
 
 

@@ -1,5 +1,6 @@
 """Reading over HTTP: filters, pages, ETags, and that a bad question is answered with what is allowed."""
 
+import gzip
 from datetime import date
 
 import msgspec
@@ -58,14 +59,26 @@ async def test_a_copy_must_be_asked_about_before_it_is_shown(caller: Caller):
     assert (await caller.get(AVAILABLE)).headers["cache-control"] == "no-cache"
 
 
-def test_a_shared_body_is_digested_once_and_memory_is_bounded():
+def test_a_shared_body_is_prepared_once_and_memory_is_bounded():
     shared = SharedBodies()
     body = b"x" * 1000
-    assert shared.tag(body) is shared.tag(body)
+    assert shared.prepared(body) is shared.prepared(body)
     for number in range(1000):
-        shared.tag(b"%d" % number)
-    assert len(shared._tags) <= 64
-    assert shared.tag(bytes(bytearray(body))) == shared.tag(body)
+        shared.prepared(b"%d" % number)
+    assert len(shared._prepared) <= 64
+    assert shared.prepared(bytes(bytearray(body))).tag == shared.prepared(body).tag
+
+
+async def test_a_long_body_is_compressed_for_who_takes_it(caller: Caller, world: World):
+    world.exams.body = msgspec.json.encode({"success": True, "exams": ["a place of many words"] * 100})
+    plain = await caller.get(AVAILABLE)
+    small = await caller.get(AVAILABLE, headers={"accept-encoding": "br, gzip"})
+    assert gzip.decompress(small.body) == plain.body
+    assert len(small.body) < len(plain.body) / 4
+    assert small.headers["content-encoding"] == "gzip"
+    assert small.headers["vary"] == "accept-encoding"
+    assert small.headers["etag"] == plain.headers["etag"]
+    assert "content-encoding" not in plain.headers
 
 
 async def test_capacity_says_the_seats_of_one_exam(caller: Caller):

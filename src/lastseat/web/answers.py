@@ -1,13 +1,11 @@
 """Builds the good answers: JSON bytes with their headers, and ETags for bodies that many share; reads no store."""
 
-import hashlib
-
 import msgspec
 from fastapi import Request, Response
 
+from lastseat.web.prepared import Headers, Prepared
+
 PRIVATE = "no-store"
-# A copy may be kept and must be asked about: a read after an answered write shows the write.
-SHARED = "no-cache"
 
 # Limit: filters make a few bodies at a time; a body is kept until 64 others came.
 _KNOWN_MOST = 64
@@ -24,30 +22,36 @@ def encoded(value: object, status: int = 200, headers: dict[str, str] | None = N
 
 
 class SharedBodies:
-    """Answers with bodies that many requests share; digests each body object once."""
+    """Answers with bodies that many requests share; prepares each body object once."""
 
     def __init__(self) -> None:
-        self._tags: dict[int, tuple[bytes, str]] = {}
+        self._prepared: dict[int, Prepared] = {}
 
     def answer(self, request: Request, body: bytes) -> Response:
-        """200 with the body, or 304 when the caller holds the same one."""
-        tag = self.tag(body)
-        headers = {"cache-control": SHARED, "etag": tag}
-        asked = request.headers.get("if-none-match")
-        if asked is not None and (asked == "*" or tag in (part.strip() for part in asked.split(","))):
-            return Response(status_code=304, headers=headers)
-        return _json(body, 200, headers)
+        """200 with the body, compressed for who takes it, or 304 when the caller holds the same one."""
+        prepared = self.prepared(body)
+        if prepared.held_by(request.headers.get("if-none-match", "").encode()):
+            return _raw(304, prepared.unchanged, b"")
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            headers, message = prepared.squeezed()
+            return _raw(200, headers, message["body"])
+        return _raw(200, prepared.headers, body)
 
-    def tag(self, body: bytes) -> str:
-        """A weak ETag. The body is kept with its tag, so that its identity stays its own meanwhile."""
-        known = self._tags.get(id(body))
-        if known is not None:
-            return known[1]
-        if len(self._tags) >= _KNOWN_MOST:
-            del self._tags[next(iter(self._tags))]
-        tag = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-        self._tags[id(body)] = (body, tag)
-        return tag
+    def prepared(self, body: bytes) -> Prepared:
+        """The body is kept with what was prepared, so that its identity stays its own meanwhile."""
+        known = self._prepared.get(id(body))
+        if known is None:
+            if len(self._prepared) >= _KNOWN_MOST:
+                del self._prepared[next(iter(self._prepared))]
+            known = self._prepared[id(body)] = Prepared(body)
+        return known
+
+
+def _raw(status: int, headers: Headers, body: bytes) -> Response:
+    response = Response(status_code=status)
+    response.body = body
+    response.raw_headers = list(headers)
+    return response
 
 
 def _json(body: bytes, status: int, headers: dict[str, str]) -> Response:

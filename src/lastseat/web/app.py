@@ -6,17 +6,32 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from lastseat.web import admin, answers, auth, openapi, operator, pages, problems, session, student
 from lastseat.web.access import AccessLog
 from lastseat.web.answers import SharedBodies
 from lastseat.web.edge import Edge
+from lastseat.web.hot_lane import HotLane
+from lastseat.web.limits import Limits
 from lastseat.web.metrics import Metrics
 from lastseat.web.services import Services
 
 
 class Site(FastAPI):
-    """FastAPI, with our own OpenAPI document in place of the generated one."""
+    """FastAPI, with our own OpenAPI document in place of the generated one, and a short way for a crowd's GETs."""
+
+    hot: HotLane | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer from the hot lane, or hand on to FastAPI."""
+        if self.hot is not None and scope["type"] == "http":
+            answer = self.hot.answer(scope)
+            if answer is not None:
+                await send(answer.start)
+                await send(answer.body)
+                return
+        await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """Every endpoint, also those that FastAPI does not see."""
@@ -28,11 +43,12 @@ class Site(FastAPI):
 def create_app(services: Services) -> FastAPI:
     """The ASGI application; raise SetupError when tokens could not be verified."""
     demo = services.settings.demo
-    tokens, access, metrics = auth.tokens_for(services.settings), AccessLog(), Metrics()
+    tokens, access, metrics = auth.tokens_for(services.settings), AccessLog(), Metrics(services.figures)
+    limits = Limits(services.settings, services.tally)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        async with services.lifespan(), access.running():
+        async with services.lifespan(), access.running(), limits.running():
             yield
 
     app = Site(
@@ -44,7 +60,9 @@ def create_app(services: Services) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},  # the edge counts and logs
     )
     app.state.services, app.state.tokens, app.state.metrics = services, tokens, metrics
-    app.state.shared = SharedBodies()
+    app.state.shared, app.state.limits = SharedBodies(), limits
+    if services.live is not None:
+        app.hot = HotLane(services.live, metrics=metrics, access=access, limits=limits)
     student.install(app)
     admin.install(app)
     session.install(app, demo=demo)

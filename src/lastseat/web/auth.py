@@ -15,6 +15,7 @@ from lastseat.errors import Refused, SetupError
 from lastseat.model import ContactId, Identity
 from lastseat.settings import Settings
 from lastseat.web.fields import is_record_id
+from lastseat.web.limits import Limits
 from lastseat.web.roles import PERMISSIONS
 
 COOKIE = "lastseat_session"
@@ -138,10 +139,12 @@ def session_of(request: Request) -> Session | None:
 
 
 def identity_of(request: Request) -> Identity:
-    """Who asks; 401 for nobody."""
+    """Who asks; 401 for nobody, 429 for who asks too much."""
     session = session_of(request)
     if session is None:
         raise Refused("Sign in first: send a bearer token or the session cookie.", code="UNAUTHENTICATED")
+    limits: Limits = request.app.state.limits
+    limits.admit(session.identity.caller, writing=request.method not in _SAFE_METHODS)
     return session.identity
 
 

@@ -1,20 +1,18 @@
 """The outermost layer: a request's id, size limit, headers, its line in log and metrics; decides nothing else."""
 
 import logging
-import re
-import secrets
 import time
 from collections.abc import Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lastseat.web import access
 from lastseat.web.access import AccessLog
 from lastseat.web.fields import BODY_MOST
 from lastseat.web.metrics import METHODS, Metrics
 from lastseat.web.problems import INTERNAL_TEXT, problem
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _CLIENT_GONE = 499
 
 SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -48,7 +46,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = _request_id(scope)
+        request_id = access.request_id(dict(scope["headers"]).get(b"x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
         outgoing = _Outgoing(send, request_id)
         try:
@@ -71,7 +69,7 @@ class Edge:
         route = self._paths.get(scope.get("endpoint"), "unmatched")
         method: str = scope["method"] if scope["method"] in METHODS else "OTHER"
         self._metrics.observe(route, method, status, took_s)
-        self._access.note(request_id=request_id, method=method, route=route, status=status, took_s=took_s)
+        self._access.note(request_id, method, route, status, took_s)
 
 
 class _Incoming:
@@ -103,10 +101,3 @@ class _Outgoing:
             headers = [*message["headers"], *SECURITY_HEADERS, (b"x-request-id", self._request_id)]
             message = {**message, "headers": headers}
         await self._send(message)
-
-
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            return value.decode()
-    return secrets.token_hex(8)

@@ -1,25 +1,26 @@
-"""Answers the GETs that a whole crowd sends, below the framework, when no store need be asked; else leaves them to it.
+"""Answers the GETs that a crowd sends, below the framework, when no store need be asked; else leaves them to it.
 
 They are still logged, counted and limited like all others, and described in OpenAPI; only the way is shorter.
 """
 
-import itertools
-import secrets
 import time
 from typing import Final, NamedTuple
 
-from starlette.types import Message, Scope
+from starlette.types import Scope
 
 from lastseat.model import ExamId
+from lastseat.web import access
 from lastseat.web.access import AccessLog
 from lastseat.web.limits import Limits
 from lastseat.web.metrics import Metrics
-from lastseat.web.prepared import Prepared
+from lastseat.web.prepared import Message, Prepared
 from lastseat.web.services import LiveExams
 
 AVAILABLE: Final = "/api/mock-exams/available"
 CAPACITY: Final = "/api/mock-exams/{exam_id}/capacity"
 _BEFORE, _AFTER = CAPACITY.split("{exam_id}")
+EMPTY: Final[Message] = {"type": "http.response.body", "body": b""}
+NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 KNOWN_MOST: Final = 2_000  # Limit: prepared bodies kept at once
 
 
@@ -39,8 +40,6 @@ class HotLane:
         self._access = access
         self._limits = limits
         self._prepared: dict[str, Prepared] = {}
-        self._name = secrets.token_hex(4)
-        self._numbers = itertools.count(1)
 
     def answer(self, scope: Scope) -> Answer | None:
         """The whole answer, or None when this request takes the long way."""
@@ -59,7 +58,8 @@ class HotLane:
             if route is AVAILABLE
             else self._live.capacity_at_hand(ExamId(path[len(_BEFORE) : -len(_AFTER)]))
         )
-        if body is None or (self._limits.by_address and not self._limits.admits_address(scope["client"][0])):
+        client = scope["client"]
+        if body is None or (client is not None and not self._limits.admits_address(client[0])):
             return None
         prepared = self._prepared.get(path)
         if prepared is None or prepared.body is not body:
@@ -68,9 +68,7 @@ class HotLane:
 
     def _said(self, scope: Scope, route: str, prepared: Prepared, started: float) -> Answer:
         asked: dict[bytes, bytes] = dict(scope["headers"])
-        request_id = asked.get(b"x-request-id")
-        if request_id is None or not request_id.isalnum() or len(request_id) > 64:
-            request_id = b"%s%x" % (self._name.encode(), next(self._numbers))
+        request_id = access.request_id(asked.get(b"x-request-id"))
         status, headers, message = 200, prepared.headers, prepared.message
         tag = asked.get(b"if-none-match")
         if tag is not None and prepared.held_by(tag):
@@ -79,11 +77,11 @@ class HotLane:
             headers, message = prepared.squeezed()
         took_s = time.perf_counter() - started
         self._metrics.observe(route, "GET", status, took_s)
-        self._access.note(request_id=request_id.decode(), method="GET", route=route, status=status, took_s=took_s)
+        self._access.note(request_id, "GET", route, status, took_s)
         start = {
             "type": "http.response.start",
             "status": status,
-            "headers": [*headers, (b"x-request-id", request_id)],
+            "headers": [*headers, NOSNIFF, (b"x-request-id", request_id.encode())],
         }
         return Answer(start, message)
 
@@ -92,6 +90,3 @@ class HotLane:
             self._prepared.clear()
         prepared = self._prepared[path] = Prepared(body)
         return prepared
-
-
-EMPTY: Final[Message] = {"type": "http.response.body", "body": b""}

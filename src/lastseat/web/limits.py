@@ -33,15 +33,10 @@ class Limits:
         self._processes = settings.processes
         self._tally = tally
         self._now = now
-        self._window = 0
+        self._window = int(now() // self._window_s)
         self._counts: dict[str, int] = {}
         self._others: dict[str, int] = {}
         self._told: dict[str, int] = {}
-
-    @property
-    def by_address(self) -> bool:
-        """Whether public reads are counted at all."""
-        return self._address_reads > 0
 
     def admit(self, account: str, *, writing: bool) -> None:
         """Count a request of an account; raise Refused TOO_MANY_REQUESTS."""
@@ -51,7 +46,12 @@ class Limits:
 
     def admits_address(self, address: str) -> bool:
         """Count a public read; False beyond the limit."""
-        return not self._over(address, self._address_reads)
+        return not self._address_reads or not self._over(address, self._address_reads)
+
+    def admit_public(self, client: tuple[str, int] | None) -> None:
+        """The same for who asks the long way; raise Refused TOO_MANY_REQUESTS."""
+        if client is not None and not self.admits_address(client[0]):
+            raise self.refusal()
 
     def refusal(self) -> Refused:
         """What is said beyond a limit, with the seconds until the window ends."""

@@ -3,15 +3,20 @@
 import os
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
+
+Figures = Callable[[str], Iterable[str]]
 
 
 class Metrics:
     """Every process counts for itself; the label `process` keeps them apart."""
 
-    def __init__(self) -> None:
+    def __init__(self, figures: Figures | None = None) -> None:
+        """`figures(labels)`: lines of other rooms."""
+        self._figures = figures
         self._requests: defaultdict[tuple[str, str, int], int] = defaultdict(int)
         self._buckets: defaultdict[str, list[int]] = defaultdict(lambda: [0] * (len(BOUNDS_S) + 1))
         self._seconds: defaultdict[str, float] = defaultdict(float)
@@ -36,6 +41,8 @@ class Metrics:
         lines.append("# TYPE lastseat_http_request_seconds histogram")
         for route, counts in sorted(self._buckets.items()):
             lines.extend(_histogram(f'{process},route="{route}"', counts, self._seconds[route]))
+        if self._figures is not None:
+            lines.extend(self._figures(process))
         return "\n".join(lines) + "\n"
 
 

@@ -22,7 +22,10 @@ Answers = dict[int, tuple[str, type[msgspec.Struct] | None]]
 
 @dataclass(frozen=True)
 class Operation:
-    """One endpoint as documented. `problems` are its codes beyond INTERNAL; `signed_in`: needs a token."""
+    """One endpoint as documented. `problems` are its codes beyond INTERNAL; `signed_in`: needs a token.
+
+    Who is signed in is limited by account; `limited`: others too, where a limit by address is set.
+    """
 
     summary: str
     answers: Answers
@@ -31,6 +34,7 @@ class Operation:
     body: type[BaseModel] | None = None
     path: tuple[str, ...] = ()
     signed_in: bool = False
+    limited: bool = False
     headers: tuple[str, ...] = field(default=())
 
 
@@ -44,12 +48,14 @@ STUDENT: dict[tuple[str, str], Operation] = {
         {200: ("The sessions", says.Exams), 304: ("The same as the ETag sent", None)},
         ("INVALID", *_NEEDS_STORE),
         query=asks.ExamQuery,
+        limited=True,
     ),
     ("GET", "/api/mock-exams/{exam_id}/capacity"): Operation(
         "Seats of one exam",
         {200: ("The seats", says.Capacity), 304: ("The same as the ETag sent", None)},
         ("EXAM_NOT_FOUND", *_NEEDS_STORE),
         path=("exam_id",),
+        limited=True,
     ),
     ("GET", "/api/bookings/list"): Operation(
         "Own bookings; for staff anybody's",
@@ -245,7 +251,8 @@ def _good(operation: Operation) -> dict[str, Any]:
 def _bad(operation: Operation) -> dict[str, Any]:
     """Problem codes by their status."""
     codes: dict[int, list[str]] = {}
-    for code in (*operation.problems, "INTERNAL"):
+    limited: tuple[ProblemCode, ...] = ("TOO_MANY_REQUESTS",) if operation.signed_in or operation.limited else ()
+    for code in (*operation.problems, *limited, "INTERNAL"):
         codes.setdefault(STATUS[code], []).append(code)
     content = {_JSON: {"schema": {"$ref": _REF.format(name="Problem")}}}
     return {str(status): {"description": ", ".join(names), "content": content} for status, names in codes.items()}

@@ -2,7 +2,7 @@
 
 import gzip
 import hashlib
-from typing import Final
+from typing import Any, Final
 
 # A copy may be kept and must be asked about: a read after an answered write shows the write.
 SHARED: Final = b"no-cache"
@@ -11,12 +11,13 @@ SQUEEZE_LEAST: Final = 1_024
 SQUEEZE_LEVEL: Final = 5
 
 Headers = list[tuple[bytes, bytes]]
+Message = dict[str, Any]
 
 
 class Prepared:
     """Body, ETag, headers, and on the first asking its compressed form. The messages are for ASGI, never changed."""
 
-    __slots__ = ("body", "headers", "message", "tag", "unchanged", "_squeezed")
+    __slots__ = ("_squeezed", "body", "headers", "message", "tag", "unchanged")
 
     def __init__(self, body: bytes) -> None:
         self.body = body
@@ -24,10 +25,10 @@ class Prepared:
         self.tag = b'W/"%s"' % hashlib.blake2b(body, digest_size=12).hexdigest().encode()
         self.unchanged: Headers = [(b"cache-control", SHARED), (b"etag", self.tag), (b"vary", b"accept-encoding")]
         self.headers = self._said(body)
-        self.message = {"type": "http.response.body", "body": body}
-        self._squeezed: tuple[Headers, dict[str, object]] | None = None
+        self.message: Message = {"type": "http.response.body", "body": body}
+        self._squeezed: tuple[Headers, Message] | None = None
 
-    def squeezed(self) -> tuple[Headers, dict[str, object]]:
+    def squeezed(self) -> tuple[Headers, Message]:
         """Headers and message for callers that take gzip; a short body stays plain."""
         if self._squeezed is None:
             if len(self.body) < SQUEEZE_LEAST:
@@ -47,5 +48,4 @@ class Prepared:
             (b"content-type", b"application/json"),
             (b"content-length", str(len(sent)).encode()),
             *self.unchanged,
-            (b"x-content-type-options", b"nosniff"),
         ]

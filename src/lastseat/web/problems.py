@@ -88,6 +88,8 @@ def of_error(error: LastseatError, request_id: str) -> Response:
     """Turn any of our errors into its answer; what an operator must know goes to the log, not to the student."""
     if isinstance(error, Refused):
         headers = _challenge(error) if error.code == "UNAUTHENTICATED" else None
+        if error.code == "TOO_MANY_REQUESTS":
+            headers = _retry_after(float(str(error.details.get("retry_after_s", 1))))
         return problem(error.code, error.message, field=error.field, details=error.details, headers=headers)
     _outages.tell(f"{error.code}: {error.message}", request_id)
     if isinstance(error, Unavailable):

@@ -1,6 +1,6 @@
 """What the web room needs of the rooms behind it, as protocols; builds nothing and opens nothing."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date
@@ -17,8 +17,10 @@ from lastseat.model import (
     ClaimRequest,
     ContactId,
     ExamId,
+    Gate,
     MoveRequest,
 )
+from lastseat.ports import Tally
 from lastseat.settings import Settings
 from lastseat.writes.move import Moved
 
@@ -37,6 +39,24 @@ class ExamBodies(Protocol):
 
     async def capacity(self, exam_id: ExamId) -> bytes:
         """Raise Refused EXAM_NOT_FOUND for an exam that nobody knows."""
+        ...
+
+
+class LiveExams(Protocol):
+    """What is at hand in this process: nothing here waits for a store, but `seats_now`."""
+
+    def available_at_hand(self) -> bytes | None:
+        """The unfiltered list, or None when a store must be asked."""
+        ...
+
+    def capacity_at_hand(self, exam_id: ExamId) -> bytes | None: ...
+
+    def on_seats(self, listener: Callable[[Sequence[Gate], bool], None]) -> None:
+        """Call `listener` with the counts that changed, and whether the list of exams itself did."""
+        ...
+
+    async def seats_now(self) -> list[Gate]:
+        """The counts of all listed exams."""
         ...
 
 
@@ -97,7 +117,8 @@ class Services:
     """Everything the web room calls.
 
     `ready` says of each part `{"ok": bool, "detail": str}`, with `"needed": False` for a part whose loss only
-    makes the service slower. `samples` is asked in demo mode only.
+    makes the service slower. `samples` is asked in demo mode only. Without `live` nothing takes the hot lane, and
+    without `tally` each process limits alone. `figures(labels)` are lines for /metrics.
     """
 
     settings: Settings
@@ -110,3 +131,6 @@ class Services:
     ready: Callable[[], Awaitable[dict[str, object]]]
     lifespan: Callable[[], AbstractAsyncContextManager[None]]
     samples: Callable[[], Awaitable[Sequence[SampleStudent]]] | None = None
+    live: LiveExams | None = None
+    tally: Tally | None = None
+    figures: Callable[[str], Iterable[str]] | None = None

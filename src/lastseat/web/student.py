@@ -21,6 +21,7 @@ from lastseat.web.answers import SharedBodies
 from lastseat.web.auth import identity_of
 from lastseat.web.contract import CancelBody, CreateBody, ExamQuery, ListQuery
 from lastseat.web.fields import idempotency_key, is_record_id, is_reference, parse_body, parse_query
+from lastseat.web.limits import Limits
 from lastseat.web.services import Services
 from lastseat.writes.book import fingerprint, mint_ids
 
@@ -44,6 +45,7 @@ def services_of(request: Request) -> Services:
 
 
 async def available(request: Request) -> Response:
+    _admit_public(request)
     exams = services_of(request).exams
     if not request.scope["query_string"]:
         return _shared(request, await exams.available())
@@ -55,6 +57,7 @@ async def available(request: Request) -> Response:
 
 
 async def capacity(request: Request) -> Response:
+    _admit_public(request)
     exam_id: str = request.path_params["exam_id"]
     if not is_record_id(exam_id):
         raise Refused("There is no such exam.", code="EXAM_NOT_FOUND")
@@ -105,6 +108,11 @@ async def cancel(request: Request) -> Response:
         for reference in references
     ]
     return _cancelled(references, await services_of(request).canceller.cancel(wishes))
+
+
+def _admit_public(request: Request) -> None:
+    limits: Limits = request.app.state.limits
+    limits.admit_public(request.scope["client"])
 
 
 def _shared(request: Request, body: bytes) -> Response:
