@@ -1,0 +1,1 @@
+"""Tests of what an operator starts by hand: backfill, sync, portal."""
