@@ -69,13 +69,39 @@ def _given_too_late(evidence: Evidence, exam_id: str, exam: Row) -> str | None:
 
 
 def _most_seats(evidence: Evidence, exam_id: str, exam: Row, then: float) -> int:
-    """The largest capacity the exam has had since `then`, as far as the audit log tells."""
-    old: list[Row] = [
-        row["old_values"]
+    """The largest capacity the exam has had since `then`, as far as the audit log tells.
+
+    What staff lowered through us ended when we accepted it, not when HubSpot acknowledged it.
+    """
+    accepted = {
+        row["request_id"]: instant(row["performed_at"]) or 0.0
         for row in evidence.rows("audit_log")
-        if row["record_id"] == exam_id and row.get("old_values") and (instant(row["performed_at"]) or 0.0) >= then
+        if row["record_id"] == exam_id and row.get("operation") == "EXAM_UPDATE"
+    }
+    old: list[Row] = []
+    for row in _capacities_changed(evidence, exam_id):
+        ended_at = instant(row["performed_at"]) or 0.0
+        if _seats(row.get("new_values") or {}) < _seats(row["old_values"]):
+            ended_at = min(ended_at, accepted.get(row.get("request_id"), ended_at))
+        if ended_at >= then:
+            old.append(row["old_values"])
+    return max(_seats(values) for values in (exam, *old))
+
+
+def _capacities_changed(evidence: Evidence, exam_id: str) -> list[Row]:
+    """The mirror's rows of the audit log in which this exam's capacity became another one."""
+    return [
+        row
+        for row in evidence.rows("audit_log")
+        if row["record_id"] == exam_id
+        and row.get("old_values")
+        and row.get("operation") != "EXAM_UPDATE"  # that is only asked for
+        and _seats(row.get("old_values") or {}) != _seats(row.get("new_values") or {})
     ]
-    return max(int(values.get("capacity") or 0) for values in (exam, *old))
+
+
+def _seats(exam: Row) -> int:
+    return int(exam.get("capacity") or 0)
 
 
 def seats_counted(evidence: Evidence) -> Iterator[Finding]:
@@ -239,7 +265,9 @@ def _told_full(evidence: Evidence) -> dict[str, list[Answer]]:
 
 
 def _seats_came_back(evidence: Evidence, exam_id: str) -> bool:
-    """Whether a seat was given back, so that "full" may have been true when it was said."""
+    """Whether a seat was given back or the capacity changed, so that "full" may have been true when it was said."""
+    if _capacities_changed(evidence, exam_id):
+        return True
     gone = {"cancelled", "refused"}
     return any(row["exam_id"] == exam_id and row["state"] in gone for row in evidence.claims.values())
 
@@ -262,7 +290,9 @@ def gates_true(evidence: Evidence) -> Iterator[Finding]:
         if exam is None:
             yield Finding(f"The gate knows exam {gate.exam_id}, which the ledger does not.")
             continue
-        version, remaining = exam["seats_version"], max(0, (exam.get("capacity") or 0) - exam["seats_taken"])
+        bound = exam.get("capacity_bound")  # what a change under way lowers
+        seats = _seats(exam) if bound is None else min(_seats(exam), bound)
+        version, remaining = exam["seats_version"], max(0, seats - exam["seats_taken"])
         if gate.version > version:
             yield Finding(f"The gate of exam {gate.exam_id} is at version {gate.version}, the ledger at {version}.")
         elif gate.version == version and max(0, gate.remaining) != remaining:

@@ -1,0 +1,1 @@
+"""Staff: exams made, changed and deleted, bookings moved."""

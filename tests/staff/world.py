@@ -11,7 +11,7 @@ from lastseat.writes.book import fingerprint, mint_ids
 from lastseat.writes.exams import ExamChanger, mint_change
 from lastseat.writes.move import Mover
 from lastseat.writes.outcomes import Outcomes
-from tests.writes.test_rush_in_process import PlayedHubSpot, World, until
+from tests.writes.world import PlayedHubSpot, World, until
 
 __all__ = ["DAY", "EXAM", "OTHER", "StaffWorld", "until"]
 
