@@ -212,6 +212,15 @@ async def test_a_refused_exam_is_told_again_under_its_key(world):
     assert await world.ledger.exams() == []
 
 
+async def test_a_change_whose_answer_was_lost_is_resent_and_made_once(world):
+    await world.exam(10)
+    wish = world.wish("exam_update", capacity=5)
+    outcomes = [(await world.ledger.change_exam(wish))[0].outcome for _ in range(3)]
+    assert outcomes == ["accepted", "known", "known"]
+    await world.settled()
+    assert len(world.hubspot.sent) == 1
+
+
 async def test_an_unknown_exam_is_404(world):
     await world.exam(10)
     for kind, fields in (("exam_update", {"capacity": 5}), ("exam_archive", {}), ("exam_restore", {})):
