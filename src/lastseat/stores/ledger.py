@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from lastseat.errors import Uncertain
+from lastseat.errors import LeaseLost, Unavailable, Uncertain
 from lastseat.model import (
     Announcement,
     Backlog,
@@ -43,6 +43,7 @@ from lastseat.stores.hubspot_codec import Codec, Facts
 
 _RESENDS = 3  # Limit: a call is resent this often before its caller hears that its outcome is unknown.
 _RESEND_PAUSE_S = 0.05
+_ASKED_AGAIN = 3  # Limit: rounds for wishes that met their key in another transaction.
 
 T = TypeVar("T")
 
@@ -152,17 +153,21 @@ class Ledger:
     async def claim(self, claims: Sequence[ClaimRequest]) -> list[ClaimAnswer]:
         """Give seats; see ports.SeatLedger."""
         asked = await self._call("claim", {"claims": claims}, _Answers)
-        answers = _claim_answers(asked)
-        for n, answer in enumerate(asked.answers):
-            if answer.outcome == "conflict":
-                # Race: another exam's transaction took the same key meanwhile; alone and later, the key is found.
-                alone = await self._call("claim", {"claims": [claims[n]]}, _Answers)
-                answers[n] = _claim_answers(alone)[0]
-        return answers
+        for again in range(_ASKED_AGAIN):
+            # Race: another exam's transaction took a key of ours meanwhile; asked again, the key is found.
+            met = [n for n, answer in enumerate(asked.answers) if answer.outcome == "conflict"]
+            if not met:
+                return _claim_answers(asked)
+            for group in [met] if again == 0 else [[n] for n in met]:
+                more = await self._call("claim", {"claims": [claims[n] for n in group]}, _Answers)
+                asked.gates += more.gates
+                for n, answer in zip(group, more.answers, strict=True):
+                    asked.answers[n] = answer
+        raise Uncertain("the ledger has not decided yet")
 
     async def lookup(self, claims: Sequence[ClaimRequest]) -> list[ClaimAnswer]:
         """Say what `claim` would answer, without giving a seat."""
-        return _claim_answers(await self._call("lookup", {"claims": claims}, _Answers))
+        return _claim_answers(await self._read("lookup", {"claims": claims}, _Answers))
 
     async def cancel(self, cancels: Sequence[CancelRequest]) -> tuple[list[CancelAnswer], Announcement]:
         """Take cancel wishes; the news holds what was free at once."""
@@ -182,12 +187,12 @@ class Ledger:
 
     async def outcomes(self, claim_ids: Sequence[ClaimId]) -> list[Claim | None]:
         """The present state of each claim."""
-        return (await self._call("outcomes", {"claim_ids": claim_ids}, _Claims)).claims
+        return (await self._read("outcomes", {"claim_ids": claim_ids}, _Claims)).claims
 
     async def gates(self, exam_ids: Collection[ExamId] | None = None) -> list[Gate]:
         """Gates of these exams (unknown ones are left out), or of all that lie ahead."""
         wanted = None if exam_ids is None else list(exam_ids)
-        return (await self._call("gates", {"exam_ids": wanted}, _Gates)).gates
+        return (await self._read("gates", {"exam_ids": wanted}, _Gates)).gates
 
     # Staff.
 
@@ -200,7 +205,7 @@ class Ledger:
 
     async def exam_change(self, change_id: str) -> Change | None:
         """How far a change is."""
-        return (await self._call("exam_change", {"change_id": change_id}, _Change)).change
+        return (await self._read("exam_change", {"change_id": change_id}, _Change)).change
 
     async def move_booking(self, wish: MoveRequest) -> tuple[MoveAnswer, Announcement]:
         """Claim the new seat and queue the old booking's cancel behind it, or neither."""
@@ -213,9 +218,10 @@ class Ledger:
 
     # The relay.
 
-    async def take_lease(self, holder: str, lease_s: float) -> Lease | None:
-        """Become or stay the relay; None while another one is."""
-        return (await self._call("take_lease", {"holder": holder, "lease_s": lease_s}, _Leased)).lease
+    async def take_lease(self, holder: str, lease_s: float, term: int | None = None) -> Lease | None:
+        """Become the relay, or stay it in `term`; None while another one is."""
+        args = {"holder": holder, "lease_s": lease_s, "term": term}
+        return (await self._call("take_lease", args, _Leased)).lease
 
     async def release_lease(self, holder: str, term: int) -> None:
         """Let a successor start at once."""
@@ -223,7 +229,7 @@ class Ledger:
 
     async def backlog(self, term: int) -> Backlog:
         """What waits."""
-        return await self._call("backlog", {"term": term}, Backlog)
+        return await self._read("backlog", {"term": term}, Backlog)
 
     async def send(self, term: int, kind: OutboxKind, limit: int) -> list[OutboxRow]:
         """Mark due rows as sent, in a committed transaction, and return them.
@@ -256,7 +262,7 @@ class Ledger:
 
     async def unannounced(self, term: int) -> tuple[Announcement, list[int]]:
         """News that a relay before us mirrored and may not have told."""
-        answer = await self._call("unannounced", {"term": term}, _News)
+        answer = await self._read("unannounced", {"term": term}, _News)
         return answer.news, answer.outbox_ids
 
     async def announced(self, term: int, outbox_ids: Sequence[int]) -> None:
@@ -265,15 +271,18 @@ class Ledger:
 
     async def to_verify(self, term: int, limit: int) -> list[OutboxRow]:
         """Rows whose uncertain send is old enough to look at again."""
-        return (await self._call("to_verify", {"term": term, "limit": limit}, _Rows)).rows
+        return (await self._read("to_verify", {"term": term, "limit": limit}, _Rows)).rows
 
-    async def verified(self, term: int, found: Sequence[tuple[OutboxRow, Record | None]]) -> Announcement:
+    async def verified(
+        self, term: int, found: Sequence[tuple[OutboxRow, Record | None]]
+    ) -> tuple[Announcement, list[int]]:
         """Take what HubSpot holds for them; what is not as it should be there is queued to be put right."""
         rows = [
             {"outbox_id": row.outbox_id, "facts": None if record is None else self._facts(record, row.kind)}
             for row, record in found
         ]
-        return (await self._call("verified", {"term": term, "found": rows}, _News)).news
+        answer = await self._call("verified", {"term": term, "found": rows}, _News)
+        return answer.news, answer.outbox_ids
 
     # The mirror.
 
@@ -297,46 +306,59 @@ class Ledger:
     async def exams(self) -> list[Exam]:
         """Active and scheduled exams from today on, in the school's time zone, by date and start."""
         today = datetime.now(self._zone).date()
-        return (await self._call("exams", {"today": today}, _Exams)).exams
+        return (await self._read("exams", {"today": today}, _Exams)).exams
 
     async def exam(self, exam_id: ExamId) -> Exam | None:
         """One exam, past or inactive too."""
-        return (await self._call("exam", {"exam_id": exam_id}, _Exam)).exam
+        return (await self._read("exam", {"exam_id": exam_id}, _Exam)).exam
 
     async def bookings(self, contact_id: ContactId) -> list[Booking]:
         """One student's bookings, open claims and refusals of the last 30 days, newest exam first."""
-        return (await self._call("bookings", {"contact_id": contact_id}, _Bookings)).bookings
+        return (await self._read("bookings", {"contact_id": contact_id}, _Bookings)).bookings
 
     async def all_bookings(self, *, offset: int, limit: int) -> Page:
         """Everybody's, for staff."""
-        page = await self._call("all_bookings", {"offset": offset, "limit": limit}, _Bookings)
+        page = await self._read("all_bookings", {"offset": offset, "limit": limit}, _Bookings)
         return Page(bookings=page.bookings, total=page.total)
 
     async def booking(self, reference: str) -> Booking | None:
         """By our booking id or by HubSpot's record id."""
-        return (await self._call("booking", {"reference": reference}, _Booking)).booking
+        return (await self._read("booking", {"reference": reference}, _Booking)).booking
 
     def _facts(self, record: Record, kind: OutboxKind) -> Facts:
         of_exam = kind == "count" or kind.startswith("exam")
         return self._codec.exam_facts(record) if of_exam else self._codec.booking_facts(record)
 
     async def _call(self, function: str, args: object, answer: type[T], *, resends: int = _RESENDS) -> T:
+        """A change. Once a reply was lost it may have happened, whatever is said of a resend."""
         body = msgspec.json.encode(args)
+        lost: Uncertain | None = None
         for attempt in range(resends + 1):
+            if lost is not None:
+                await asyncio.sleep(_RESEND_PAUSE_S * attempt)
             try:
                 return msgspec.json.decode(await self._database.call(function, body), type=answer)
-            except Uncertain:
-                if attempt == resends:
+            except Uncertain as error:
+                lost = error
+            except Unavailable as error:
+                if lost is None or isinstance(error, LeaseLost):
                     raise
-                await asyncio.sleep(_RESEND_PAUSE_S * (attempt + 1))
-        raise AssertionError  # the loop returns or raises
+        assert lost is not None
+        raise lost
+
+    async def _read(self, function: str, args: object, answer: type[T]) -> T:
+        """A question. Nothing happens when it is asked, so a lost reply is no reason for doubt."""
+        try:
+            return await self._call(function, args, answer, resends=1)
+        except Uncertain as error:
+            raise Unavailable(error.message) from error
 
 
 def _claim_answers(asked: _Answers) -> list[ClaimAnswer]:
     gates = {gate.exam_id: gate for gate in asked.gates}
     return [
         ClaimAnswer(
-            outcome=a.outcome,  # pyright: ignore[reportArgumentType]  # "conflict" is replaced before it leaves
+            outcome=a.outcome,  # pyright: ignore[reportArgumentType]  # "conflict" never leaves `claim`
             claim=a.claim,
             gate=gates.get(a.exam_id) if a.exam_id else None,
             detail=a.detail,

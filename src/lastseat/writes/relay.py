@@ -109,7 +109,8 @@ class Relay:
 
     async def _renew(self) -> None:
         asked_at = self._now()
-        self._lease = await self._ledger.take_lease(self._holder, self._settings.lease_s)
+        term = self._lease.term if self._lease is not None else None
+        self._lease = await self._ledger.take_lease(self._holder, self._settings.lease_s, term)
         # The database counts from when it answers; counting from when we asked is the cautious side.
         self._lease_ends_at = asked_at + self._settings.lease_s if self._lease else 0.0
 
@@ -298,8 +299,8 @@ class Relay:
         """A stuck call may have landed after its read-back: read again, and let the ledger compare."""
         try:
             found = await self._delivery.look(slot, rows)
-            news = await self._ledger.verified(term, [(row, found.get(row.key)) for row in rows])
-            await self._announce(term, news, [])
+            news, told = await self._ledger.verified(term, [(row, found.get(row.key)) for row in rows])
+            await self._announce(term, news, told)
         except LastseatError as error:
             log.warning("relay: not verified yet: %s", error.message)
         finally:

@@ -105,9 +105,9 @@ begin
     ), judged_again as (
         select j.n, j.exam_id, j.detail, j.verdict, j.key, j.fingerprint, j.known,
                own.claim_id as own, pair.claim_id as pair, same_key.claim_id as same_key,
-               same_key.fingerprint as same_fingerprint, c.place <= c.remaining as deserved
+               same_key.fingerprint as same_fingerprint,
+               (select count(*) from inserted t where t.exam_id = j.exam_id) < j.remaining as seat_left
           from judged j
-          left join candidates c on c.n = j.n
           left join inserted own on own.claim_id = j.claim_id
           left join inserted same_key on same_key.caller = j.caller and same_key.idempotency_key = j.key
           left join inserted pair on pair.contact_id = j.contact_id and pair.exam_id = j.exam_id
@@ -122,7 +122,8 @@ begin
                    when g.same_key is not null and g.same_fingerprint = g.fingerprint then 'replay'
                    when g.same_key is not null then 'key_reused'
                    when g.pair is not null then 'already_booked'
-                   when g.deserved then 'conflict'
+                   -- Race: another exam's transaction took this key, or a neighbour's, meanwhile. Asked again, it is known.
+                   when g.seat_left then 'conflict'
                    else 'full' end))
       into answers from judged_again g;
 

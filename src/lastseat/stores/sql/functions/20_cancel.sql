@@ -124,8 +124,10 @@ begin
                       from jsonb_array_elements(coalesce(answers, '[]')) with ordinality as a (o, n)
                       join jsonb_array_elements(args -> 'cancels') with ordinality as w (c, n) using (n)),
         'gates', gates_of(exam_ids),
+        -- Crash: a cancel whose answer was lost is asked for again; only then everybody hears of it.
         'contacts', (select coalesce(jsonb_agg(distinct a ->> 'contact_id'), '[]')
                        from jsonb_array_elements(coalesce(answers, '[]')) a
-                      where a ->> 'outcome' in ('cancelled', 'pending')));
+                      where a ->> 'outcome' in ('cancelled', 'pending', 'already_cancelled')
+                        and a ->> 'contact_id' is not null));
 end
 $$;

@@ -163,7 +163,12 @@ begin
         return '{"outcome": "key_reused"}';
     end if;
     if change.outbox_id is not null then
-        return jsonb_build_object('outcome', 'known', 'change', change_json(change));
+        -- Crash: a change whose answer was lost is asked for again; only then everybody hears of it.
+        return jsonb_build_object(
+            'outcome', 'known', 'change', change_json(change), 'gates', gates_of(array[exam.hubspot_id]),
+            'exams_changed', true,
+            'contacts', (select coalesce(jsonb_agg(distinct c.contact_id), '[]') from claims c
+                          where c.exam_id = exam.hubspot_id and c.hubspot_id is null and change.kind = 'exam_archive'));
     end if;
 
     before := intended(exam, 9223372036854775807);
@@ -207,7 +212,7 @@ $$;
 create or replace function hubspot_sync.refuse_archives(exam_ids text[]) returns bigint[]
     language sql set search_path = hubspot_sync, pg_temp as $$
     with hopeless as (
-        update outbox o set state = 'aside', done_at = now(),
+        update outbox o set state = 'aside', told = false, done_at = now(),
                last_error = format('%s bookings of this exam could not be cancelled', e.seats_taken)
           from hubspot_mock_exams e
          where o.exam_id = any (exam_ids) and o.kind = 'exam_archive' and o.state = 'waiting'

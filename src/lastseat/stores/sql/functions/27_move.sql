@@ -23,7 +23,9 @@ create or replace function hubspot_sync.known_move(args jsonb) returns jsonb
     select jsonb_build_object(
         'outcome', case when c.fingerprint = coalesce(args ->> 'fingerprint', '') then 'replay' else 'key_reused' end,
         'claim', case when c.fingerprint = coalesce(args ->> 'fingerprint', '') then claim_json(c) end,
-        'outbox_id', (select o.outbox_id from outbox o where o.after_booking = c.booking_id limit 1))
+        'outbox_id', (select o.outbox_id from outbox o where o.after_booking = c.booking_id limit 1),
+        -- Crash: a move whose answer was lost is asked for again; only then everybody hears of it.
+        'contacts', jsonb_build_array(c.contact_id))
       from claims c
      where c.claim_id = (args ->> 'claim_id')::uuid
         or (c.caller = args ->> 'caller' and c.idempotency_key = args ->> 'key')

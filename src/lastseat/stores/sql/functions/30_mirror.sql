@@ -71,12 +71,16 @@ begin
         returning b.*
     ), claimed as materialized (
         select c.claim_id, c.booking_id, c.exam_id, c.caller, c.request_id, c.state
-          from claims c join incoming i on c.booking_id = i.key
+          from claims c where c.booking_id in (select i.key from incoming i)
+    ), successor as materialized (
+        -- HubSpot: an archived record may share its key with the one that follows it; the one that holds counts.
+        select distinct on (u.booking_key) u.* from upserted u
+         where u.booking_key is not null order by u.booking_key, u.holds desc, u.updated_at desc nulls last
     ), closed as (
         -- The seat passes from the claim to the record. A claim that ended before keeps its state, and its record.
         update claims c set hubspot_id = u.hubspot_id, updated_at = now(),
                state = case when c.state <> 'open' then c.state when u.holds then 'booked' else 'cancelled' end
-          from upserted u
+          from successor u
          where c.booking_id = u.booking_key and (c.state = 'open' or c.hubspot_id is null)
         returning c.claim_id
     ), ended as (
@@ -99,7 +103,7 @@ begin
             union all
             select u.mock_exam_id, 1 from upserted u where u.holds
             union all
-            select c.exam_id, -1 from claimed c join upserted u on u.booking_key = c.booking_id where c.state = 'open'
+            select c.exam_id, -1 from claimed c join successor u on u.booking_key = c.booking_id where c.state = 'open'
         ) x group by x.exam_id having sum(x.seats) <> 0
     ), moved as (
         update hubspot_mock_exams e set seats_taken = e.seats_taken + c.seats, seats_version = e.seats_version + 1

@@ -1,17 +1,22 @@
--- Purpose: the outbox and its one reader: lease, backlog, marking sent, settling, announcing, looking again.
+-- Purpose: the outbox and its one reader: lease, backlog, marking sent, settling, announcing.
 -- Inputs: {"term": n, …}; every call but the lease's own checks the term first.
 -- Results: rows to send (OutboxRow), news to announce (Announcement) with the rows that it announces.
 -- Invariant: a row is marked sent in a committed transaction before HubSpot hears of it; only the holder of the
 -- current term writes; I3 a claim ends booked, cancelled or refused.
 
+-- Crash: a relay that gave its term up may still find its own lease alive. It names the term that it renews; without
+-- one it gets a new term, or the rows that it marked in the old one would be nobody's.
 create or replace function lastseat_api.take_lease(args jsonb) returns jsonb
     language sql security definer set search_path = hubspot_sync, pg_temp as $$
     with taken as (
         update relay_lease set
-            term = case when holder = args ->> 'holder' and expires_at > clock_timestamp() then term else term + 1 end,
+            term = case when holder = args ->> 'holder' and term = (args ->> 'term')::bigint
+                         and expires_at > clock_timestamp() then term else term + 1 end,
             holder = args ->> 'holder',
             expires_at = clock_timestamp() + make_interval(secs => (args ->> 'lease_s')::float8)
-         where (holder = args ->> 'holder' and expires_at > clock_timestamp()) or expires_at <= clock_timestamp()
+         where holder = args ->> 'holder' or expires_at <= clock_timestamp()
+            -- Crash: the database's clock went back after the holder ended; nobody leases for longer than he asks.
+            or expires_at > clock_timestamp() + make_interval(secs => 10 * (args ->> 'lease_s')::float8)
         returning *
     )
     select jsonb_build_object('lease', (
@@ -32,7 +37,14 @@ create or replace function hubspot_sync.due(given bigint, wanted text) returns s
     language sql stable set search_path = hubspot_sync, pg_temp as $$
     select o.* from outbox o
      where o.kind = wanted
-       and ((o.state = 'waiting' and o.not_before <= clock_timestamp()) or (o.state = 'sent' and o.sent_term < given))
+       and ((o.state = 'sent' and o.sent_term < given)
+            or (o.state = 'waiting' and (o.not_before <= clock_timestamp()
+                -- Limit: nobody backs off for longer; the database's clock went back.
+                or o.not_before > clock_timestamp() + interval '15 minutes')))
+       -- Race: two totals of one exam under way may arrive in the wrong order, and the older would stay.
+       and (o.kind <> 'count' or not exists (
+            select from outbox p where p.exam_id = o.exam_id and p.kind = 'count' and p.state = 'sent'
+                                   and p.outbox_id <> o.outbox_id and p.sent_term >= given))
        and (o.kind <> 'cancel' or not exists (
             select from outbox p where p.booking_id = o.booking_id and p.kind = 'create'
                                    and p.state in ('waiting', 'sent')))
@@ -66,7 +78,7 @@ begin
                       from unnest(array['create', 'cancel', 'exam_create', 'exam_update', 'exam_archive',
                                         'exam_restore', 'link_contact', 'link_exam', 'count']) as x (kind),
                            due(given, x.kind) group by x.kind) k),
-        'unannounced', (select count(*) from outbox where state = 'mirrored'),
+        'unannounced', (select count(*) from outbox where state = 'mirrored' or not told),
         'verify_due', (select count(*) from outbox where verify_at <= clock_timestamp()),
         'next_due_s', (select extract(epoch from min(x.due_at) - clock_timestamp()) from (
                            select min(not_before) as due_at from outbox
@@ -154,6 +166,7 @@ declare
 begin
     -- Crash: an earlier send of a refused row may still land, and its seat is given back here: look again later.
     update outbox o set state = 'aside', last_error = r ->> 'reason', done_at = now(),
+           told = o.kind like 'link%' or o.kind = 'count',
            verify_at = case when o.uncertain or coalesce((r ->> 'uncertain')::boolean, false)
                             then clock_timestamp() + make_interval(secs => verify_s) end
       from jsonb_array_elements(rows) r
@@ -286,7 +299,11 @@ begin
     perform bind_exams(exam_ids);
 
     update outbox o set
-        state = 'waiting', not_before = clock_timestamp() + make_interval(secs => (r ->> 'after_s')::float8),
+        -- A newer total of the exam waits already, and says more.
+        state = case when o.kind = 'count' and exists (
+                          select from outbox p where p.exam_id = o.exam_id and p.kind = 'count' and p.state = 'waiting')
+                     then 'dropped' else 'waiting' end,
+        not_before = clock_timestamp() + make_interval(secs => (r ->> 'after_s')::float8),
         last_error = r ->> 'reason',
         uncertain = o.uncertain or coalesce((r ->> 'uncertain')::boolean, false)
       from jsonb_array_elements(coalesce(args -> 'retry', '[]')) r
@@ -295,7 +312,7 @@ begin
     return jsonb_build_object(
         'news', news_of(ids, exam_ids, mirrored -> 'contacts'),
         'outbox_ids', (select coalesce(jsonb_agg(o.outbox_id), '[]') from outbox o
-                        where o.outbox_id = any (ids) and o.state = 'mirrored'));
+                        where o.outbox_id = any (ids) and (o.state = 'mirrored' or not o.told)));
 end
 $$;
 
@@ -306,7 +323,7 @@ declare
 begin
     perform check_term((args ->> 'term')::bigint);
     select coalesce(array_agg(x.outbox_id), '{}') into ids
-      from (select outbox_id from outbox where state = 'mirrored' order by outbox_id limit 500) x;
+      from (select outbox_id from outbox where state = 'mirrored' or not told order by outbox_id limit 500) x;
     return jsonb_build_object('news', news_of(ids, '{}', '[]'), 'outbox_ids', to_jsonb(ids));
 end
 $$;
@@ -315,72 +332,9 @@ create or replace function lastseat_api.announced(args jsonb) returns jsonb
     language plpgsql security definer set search_path = hubspot_sync, pg_temp as $$
 begin
     perform check_term((args ->> 'term')::bigint);
-    update outbox set state = 'announced'
-     where state = 'mirrored'
+    update outbox set state = case state when 'mirrored' then 'announced' else state end, told = true
+     where (state = 'mirrored' or not told)
        and outbox_id in (select jsonb_array_elements_text(args -> 'outbox_ids')::bigint);
     return '{}';
-end
-$$;
-
--- One read of HubSpot brings rows of one sort: bookings or new exams by their key, known exams by HubSpot's id.
-create or replace function hubspot_sync.look_of(kind text) returns text
-    language sql immutable set search_path = hubspot_sync, pg_temp as $$
-    select case when kind in ('exam_create', 'exam_restore') then 'exam by key'
-                when kind like 'exam%' then 'exam by id' else 'booking' end
-$$;
-
--- Sends whose outcome was unknown once: a stuck call may have landed after we looked. Look again, by key.
-create or replace function lastseat_api.to_verify(args jsonb) returns jsonb
-    language plpgsql security definer set search_path = hubspot_sync, pg_temp as $$
-begin
-    perform check_term((args ->> 'term')::bigint);
-    return jsonb_build_object('rows', (select coalesce(jsonb_agg(jsonb_build_object(
-               'outbox_id', o.outbox_id, 'kind', o.kind, 'attempts', o.attempts,
-               'key', coalesce(c.booking_id, o.exam_key, o.exam_id),
-               'claim_id', o.claim_id, 'booking_id', c.booking_id,
-               'hubspot_id', coalesce(o.hubspot_id, c.hubspot_id), 'exam_id', coalesce(c.exam_id, o.exam_id),
-               'contact_id', c.contact_id) order by o.outbox_id), '[]')
-          from (select * from outbox where verify_at <= clock_timestamp() and look_of(kind) = (
-                       select look_of(kind) from outbox where verify_at <= clock_timestamp() order by verify_at limit 1)
-                 order by verify_at limit (args ->> 'limit')::integer) o
-          left join claims c on c.claim_id = o.claim_id));
-end
-$$;
-
--- Compare what HubSpot holds with what the ledger intends; a record that should hold no seat is cancelled again,
--- before its fact is mirrored, so that its seat is never counted twice.
-create or replace function lastseat_api.verified(args jsonb) returns jsonb
-    language plpgsql security definer set search_path = hubspot_sync, pg_temp as $$
-declare
-    given bigint := (args ->> 'term')::bigint;
-    mirrored jsonb;
-    changed jsonb;
-    exam_ids text[];
-begin
-    perform check_term(given);
-    mirrored := mirror_bookings((
-        select coalesce(jsonb_agg(f -> 'facts'), '[]') from jsonb_array_elements(args -> 'found') f
-          join outbox o on o.outbox_id = (f ->> 'outbox_id')::bigint
-          join claims c on c.claim_id = o.claim_id
-         where jsonb_typeof(f -> 'facts') = 'object'
-           and (c.state in ('open', 'booked')
-                or not holds_seat(f -> 'facts' -> 'fields' ->> 'booking_status',
-                                  f -> 'facts' -> 'fields' ->> 'is_active'))), null);
-    insert into outbox (kind, claim_id, booking_id, hubspot_id, exam_id, contact_id, caller, request_id)
-    select distinct on (c.claim_id) 'cancel', c.claim_id, c.booking_id, f -> 'facts' ->> 'hubspot_id', c.exam_id,
-           c.contact_id, c.caller, c.request_id
-      from jsonb_array_elements(args -> 'found') f
-      join outbox o on o.outbox_id = (f ->> 'outbox_id')::bigint
-      join claims c on c.claim_id = o.claim_id
-     where jsonb_typeof(f -> 'facts') = 'object' and c.state in ('cancelled', 'refused')
-       and holds_seat(f -> 'facts' -> 'fields' ->> 'booking_status', f -> 'facts' -> 'fields' ->> 'is_active')
-       and not exists (select from outbox q where q.claim_id = c.claim_id and q.kind = 'cancel'
-                                              and q.state in ('waiting', 'sent'));
-    changed := mirror_exams(put_right(args -> 'found'), 'hubspot');
-    update outbox o set verify_at = null, uncertain = false
-      from jsonb_array_elements(args -> 'found') f where o.outbox_id = (f ->> 'outbox_id')::bigint;
-    exam_ids := array(select jsonb_array_elements_text((mirrored -> 'exam_ids') || (changed -> 'exam_ids')));
-    return jsonb_build_object('news', news_of('{}', exam_ids, mirrored -> 'contacts') || jsonb_build_object(
-        'exams_changed', changed -> 'exam_ids' <> '[]'), 'outbox_ids', '[]'::jsonb);
 end
 $$;

@@ -1,0 +1,1 @@
+"""Every step meets every fault."""

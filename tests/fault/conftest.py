@@ -1,0 +1,35 @@
+"""One ledger and one hand-driven relay per test."""
+
+import asyncpg
+import pytest
+
+from tests.fault.kit import Hand, Rows, database_at, exam, ledger_on
+from tests.fault.memory_hubspot import MemoryHubSpot
+
+
+@pytest.fixture
+async def database(schema_database_url):
+    database = database_at(schema_database_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def rows(schema_database_url):
+    connection = await asyncpg.connect(schema_database_url)
+    yield Rows(connection)
+    await connection.close()
+
+
+@pytest.fixture
+async def ledger(database):
+    ledger = ledger_on(database)
+    await ledger.mirror(exams=[exam()])
+    return ledger
+
+
+@pytest.fixture
+async def hand(ledger):
+    hand = Hand(ledger, MemoryHubSpot())
+    await hand.take()
+    return hand
