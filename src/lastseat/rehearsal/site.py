@@ -38,6 +38,12 @@ class Site:
         """Where a browser finds it."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """The process whose children serve."""
+        assert self._child is not None, "not started"
+        return self._child.pid
+
     async def start(self) -> None:
         """Start it and wait until every process answers."""
         self._say(f"Starting the site with {self.processes} process{'es' if self.processes > 1 else ''} …")
@@ -76,6 +82,17 @@ class Site:
     def log(self) -> str:
         """What the server processes have written."""
         return self.log_path.read_text(errors="replace")
+
+    @property
+    def pid(self) -> int | None:
+        """The process that keeps the server processes, also the name of their process group; None: it does not run."""
+        return self._child.pid if self._child is not None and self._child.poll() is None else None
+
+    def kill(self) -> None:
+        """End all its processes as kill -9 does; `start()` brings them back."""
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
 
     def stop(self) -> None:
         """Ask it to end, and see that it does."""

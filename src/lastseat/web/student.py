@@ -1,9 +1,8 @@
 """The students' endpoints: exams to see, own bookings to see, make and cancel; decides nothing about seats."""
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Request, Response
 
 from lastseat.errors import Refused
 from lastseat.model import (
@@ -29,13 +28,13 @@ PENDING_TEXT = "Seat secured, confirming"
 
 
 def install(app: FastAPI) -> None:
-    """The three that a whole crowd asks for at once come first and without FastAPI's per-request work."""
+    """What a whole crowd asks for at once comes first and without FastAPI's per-request work."""
     app.add_route("/api/mock-exams/available", available, methods=["GET"])
     app.add_route("/api/bookings/create", create, methods=["POST"])
     app.add_route("/api/mock-exams/{exam_id}/capacity", capacity, methods=["GET"])
-    app.add_api_route("/api/bookings/list", list_bookings, methods=["GET"])
+    app.add_route("/api/bookings/list", list_bookings, methods=["GET"])
     app.add_api_route("/api/bookings/batch-cancel", cancel, methods=["POST"])
-    app.add_api_route("/api/bookings/{booking_id}", one_booking, methods=["GET"])
+    app.add_route("/api/bookings/{booking_id}", one_booking, methods=["GET"])
 
 
 def services_of(request: Request) -> Services:
@@ -75,8 +74,9 @@ async def create(request: Request) -> Response:
     return _booked(claim)
 
 
-async def list_bookings(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
+async def list_bookings(request: Request) -> Response:
     """A student's own bookings; for staff anybody's, or everybody's without contactId."""
+    query = parse_query(request, ListQuery)
     asked = ContactId(query.contact_id) if query.contact_id is not None else None
     contact_id = roles.reads_of(identity_of(request), asked)
     bookings = services_of(request).bookings
@@ -87,8 +87,9 @@ async def list_bookings(request: Request, query: Annotated[ListQuery, Query()]) 
     return answers.private(body)
 
 
-async def one_booking(request: Request, booking_id: str) -> Response:
+async def one_booking(request: Request) -> Response:
     """One booking, by our id or HubSpot's. Somebody else's is answered like one that does not exist."""
+    booking_id: str = request.path_params["booking_id"]
     owner = roles.owner_when_reading(identity_of(request))
     if not is_reference(booking_id):
         raise Refused("There is no such booking.", code="BOOKING_NOT_FOUND")
