@@ -36,7 +36,7 @@ class UpkeepStore(Ledger):
 
     def faults(self, kind: RecordKind, record: Record) -> list[str]:
         """Each value that cannot be read."""
-        return self._read(kind, record).rejected
+        return self._facts_of(kind, record).rejected
 
     async def take(
         self,
@@ -52,7 +52,7 @@ class UpkeepStore(Ledger):
             "kind": kind,
             "actor": actor,
             "read_at": read_at,
-            "facts": [self._read(kind, record) for record in records],
+            "facts": [self._facts_of(kind, record) for record in records],
         }
         if cursor is not None:
             args["cursor"] = {"name": cursor[0], "value": cursor[1]}
@@ -67,7 +67,7 @@ class UpkeepStore(Ledger):
         """What the mirror holds, and what is odd about it; `limit` of each oddity are told one by one."""
         return await self._call("survey", {"since": since, "limit": limit}, Survey)
 
-    def _read(self, kind: RecordKind, record: Record) -> Facts:
+    def _facts_of(self, kind: RecordKind, record: Record) -> Facts:
         match kind:
             case "exams":
                 return self._codec.exam_facts(record)
