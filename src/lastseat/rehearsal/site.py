@@ -83,11 +83,6 @@ class Site:
         """What the server processes have written."""
         return self.log_path.read_text(errors="replace")
 
-    @property
-    def pid(self) -> int | None:
-        """The process that keeps the server processes, also the name of their process group; None: it does not run."""
-        return self._child.pid if self._child is not None and self._child.poll() is None else None
-
     def kill(self) -> None:
         """End all its processes as kill -9 does; `start()` brings them back."""
         if self._child is not None:
