@@ -98,7 +98,7 @@ def is_kept(folder: Path) -> bool:
 
 def read_kept(folder: Path) -> Kept:
     """Read a kept run, or say in one line which file is missing or spoiled."""
-    lines = _lines(folder / CLIENTS, _CLIENTS)
+    lines = lines_of(folder / CLIENTS, _CLIENTS)
     if not lines or not isinstance(lines[0], Run):
         raise SetupError(
             f"{folder / CLIENTS} does not begin with its run.", way_out="Give a folder that --keep filled."
@@ -107,11 +107,11 @@ def read_kept(folder: Path) -> Kept:
     gates = folder / GATES
     log = folder / SERVER_LOG
     evidence = Evidence(
-        tables=_decoded(folder / LEDGER, dict[str, list[dict[str, Any]]]),
-        portal=portal_records(_decoded(folder / STATE, dict[str, Any]), run.booking_type, run.booking_key),
-        calls=[_call(line) for line in _lines(folder / REQUESTS, _REQUESTS)],
+        tables=decoded(folder / LEDGER, dict[str, list[dict[str, Any]]]),
+        portal=portal_records(decoded(folder / STATE, dict[str, Any]), run.booking_type, run.booking_key),
+        calls=[call_of(line) for line in lines_of(folder / REQUESTS, _REQUESTS)],
         budget=Budget(calls=run.hubspot_limit),
-        gates=_decoded(gates, list[Gate]) if gates.exists() else None,
+        gates=decoded(gates, list[Gate]) if gates.exists() else None,
         answers=[line for line in lines if isinstance(line, Answer)],
         endings=[line for line in lines if isinstance(line, Ending)],
         log_lines=log.read_text(errors="replace").splitlines() if log.exists() else None,
@@ -137,7 +137,8 @@ def portal_record(record: Mapping[str, Any], key: str) -> PortalRecord:
     )
 
 
-def _call(line: Logged) -> Call:
+def call_of(line: Logged) -> Call:
+    """One line of the emulator's log as a judge sees it."""
     return Call(at=line.arrived_at, kind=_kind(line.operation), status=line.status, planted=bool(line.fault))
 
 
@@ -150,14 +151,16 @@ def _kind(operation: str) -> CallKind:
     return "write" if operation in writes or operation.startswith(("batch_", "associations_batch_")) else "describe"
 
 
-def _lines(path: Path, decoder: "msgspec.json.Decoder[Shape]") -> list[Shape]:
+def lines_of(path: Path, decoder: "msgspec.json.Decoder[Shape]") -> list[Shape]:
+    """Every line of a file of JSON lines, or SetupError naming the file."""
     try:
         return [decoder.decode(line) for line in _bytes(path).splitlines() if line.strip()]
     except msgspec.MsgspecError as problem:
         raise SetupError(f"{path} is spoiled: {problem}.", way_out="Run the rush again.") from problem
 
 
-def _decoded(path: Path, shape: type[Shape]) -> Shape:
+def decoded(path: Path, shape: type[Shape]) -> Shape:
+    """A file of JSON, or SetupError naming it."""
     try:
         return msgspec.json.decode(_bytes(path), type=shape)
     except msgspec.MsgspecError as problem:

@@ -61,6 +61,11 @@ class Line(asyncio.Protocol):
         """Keep the transport; asyncio sets TCP_NODELAY itself."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own class does not inherit asyncio's
 
+    @property
+    def alive(self) -> bool:
+        """Whether a request can be put on it, as far as this side knows."""
+        return self._transport is not None and not self._transport.is_closing()
+
     def put(self, request: bytes) -> asyncio.Future[Reply]:
         """Send one whole request; the answer's future never raises."""
         assert self._waiting is None, "one request at a time"
@@ -68,7 +73,7 @@ class Line(asyncio.Protocol):
         self._waiting = future
         self._buffer.clear()
         self._sent_at = self._clock.now()
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or not self.alive:
             self._end(0, b"", "the connection was closed")
         else:
             self._transport.write(request)

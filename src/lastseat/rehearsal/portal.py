@@ -19,6 +19,7 @@ START_S: Final = 30.0
 POLL_S: Final = 0.05
 TOKEN: Final = "pat-demo"  # noqa: S105  the emulator's documented token, worth nothing elsewhere
 REQUESTS_LOG: Final = "requests.jsonl"
+JOURNAL: Final = "journal.jsonl"
 
 
 class _Sown(msgspec.Struct):
@@ -48,13 +49,13 @@ class Portal:
         self._port = 0
 
     async def start(self) -> None:
-        """Start it and wait until it listens."""
+        """Start it and wait until it listens; started again, it keeps its port and its data."""
         self._say("Starting the HubSpot emulator …")
         self.folder.mkdir(parents=True, exist_ok=True)
         ready = self.folder / "ready"
         ready.unlink(missing_ok=True)
         flags = [f"--{name}={value}" for name, value in self._flags.items() if value != ""]
-        places = ["--port=0", f"--data={self.folder}", f"--ready-file={ready}"]
+        places = [f"--port={self._port}", f"--data={self.folder}", f"--ready-file={ready}"]
         self._child = spawn_child(
             [sys.executable, "-m", "hubspot_emulator", *places, *flags], log_path=self.folder / "emulator.log"
         )
@@ -78,6 +79,16 @@ class Portal:
             self._child.stop()
             self._child = None
 
+    def kill(self) -> None:
+        """End it as kill -9 does; `start()` brings it back."""
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+    async def spoil(self, faults: str, seed: int) -> None:
+        """Replace the faults in force; an empty text is good weather. A restart forgets them."""
+        await self._control("POST", "faults", {"faults": faults, "seed": seed})
+
     async def sow(self, objects: Mapping[str, Sequence[Properties]]) -> dict[str, list[str]]:
         """Put records in past all limits; returns their ids by object type, in the order given."""
         sent = {name: [{"properties": one} for one in records] for name, records in objects.items()}
@@ -100,6 +111,10 @@ class Portal:
         """Its request log from this instant (epoch seconds) on."""
         lines = (self.folder / REQUESTS_LOG).read_bytes().splitlines(keepends=True)
         return b"".join(line for line in lines if msgspec.json.decode(line, type=_Logged).arrived_at >= since)
+
+    def journal(self) -> bytes:
+        """Every change it made, by which call, and whether long after its caller had gone."""
+        return (self.folder / JOURNAL).read_bytes()
 
     async def _control(self, method: str, name: str, body: object = None) -> bytes:
         sent = b"" if body is None else msgspec.json.encode(body)
