@@ -123,7 +123,7 @@ async def test_a_cancel_queues_behind_its_own_create_once_that_was_sent(world):
 
 
 async def test_a_late_commit_of_a_cancelled_booking_is_found_and_undone(schema_database_url):
-    world = World(schema_database_url, verify_after_s=0.3)
+    world = World(schema_database_url, verify_after_s=1.5)
     await world.exam(1)
     lost = []
 
@@ -214,7 +214,7 @@ async def test_a_key_gets_its_own_result_even_when_the_exam_is_full(world):
 
 
 async def test_a_late_commit_of_a_refused_booking_is_found_and_undone(schema_database_url):
-    world = World(schema_database_url, verify_after_s=0.3)
+    world = World(schema_database_url, verify_after_s=1.5)
     await world.exam(1)
     lost = []
 
