@@ -96,7 +96,12 @@ class HubSpotClient:
         sent = [_sent(row, row.exam_id or "") for row in rows]
         body = {"inputs": [{"id": row.exam_id or ""} for row in rows]}
         answer = await self._batch(slot, self._settings.hubspot_exam_type, "archive", body)
-        return unanswered(sent, answer) or [RowResult(key=row.key, outcome="written") for row in rows]
+        results = unanswered(sent, answer)
+        if results is not None:
+            return results
+        # HubSpot: 204 without a body is the success (2026); another 2xx proves nothing.
+        done = isinstance(answer, Answer) and answer.status == 204
+        return [RowResult(key=row.key, outcome="written" if done else "unknown") for row in rows]
 
     async def read_exams(self, slot: Slot, names: Sequence[str], *, by_key: bool) -> list[Record]:
         """The exams that exist now, by the unique property or by HubSpot's id."""

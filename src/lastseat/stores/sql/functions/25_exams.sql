@@ -303,6 +303,13 @@ begin
     insert into outbox (kind, change_id, exam_id, fields, caller, request_id)
     select 'exam_update', gen_random_uuid(), s ->> 'exam_id', s -> 'wrong', 'lastseat', s ->> 'request_id'
       from jsonb_array_elements(seen) s where s -> 'wrong' <> '{}';
+    insert into outbox (kind, change_id, exam_id, caller, request_id)
+    select 'exam_archive', gen_random_uuid(), o.exam_id, 'lastseat', o.request_id
+      from jsonb_array_elements(looked) f
+      join outbox o on o.outbox_id = (f ->> 'outbox_id')::bigint and o.kind = 'exam_archive'
+      join hubspot_mock_exams e on e.hubspot_id = o.exam_id and e.archived_at is not null
+     where jsonb_typeof(f -> 'facts') = 'object' and change_that_does(jsonb_build_object(
+           'kind', 'exam_archive', 'exam_id', o.exam_id)) is null;
     return (select coalesce(jsonb_agg(jsonb_set(s -> 'facts', '{fields}', (s -> 'facts' -> 'fields') - array(
                        select jsonb_object_keys(s -> 'wrong')))), '[]') from jsonb_array_elements(seen) s);
 end
