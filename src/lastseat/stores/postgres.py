@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from lastseat.errors import LastseatError, SetupError, Unavailable
-from lastseat.stores.sqlstates import Shut, lost, meaning_of
+from lastseat.errors import LastseatError, SetupError, Unavailable, Uncertain
+from lastseat.stores.sqlstates import Shut, meaning_of
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _TRANSACTION_POOLER_PORT = 6543  # Supabase's pooler in transaction mode
 _NAMED_STATEMENTS = 100
 _REFUSALS = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+_CANCEL_S = 0.5  # Limit: how long a call that was given up may take to end before its connection is cut
 _CLOSE_S = 2.0
 
 
@@ -78,8 +79,11 @@ class PostgresDatabase:
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator["asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"]:
         pool = self._pool or await self._open()
-        async with pool.acquire(timeout=self._timeout_s) as connection:
+        connection = await pool.acquire(timeout=self._timeout_s)
+        try:
             yield connection
+        finally:
+            await pool.release(connection, timeout=_CANCEL_S)
 
     async def _open(self) -> "Pool":
         async with self._opening:
@@ -111,8 +115,8 @@ class PostgresDatabase:
     def _answered(self, error: Exception, function: str) -> LastseatError:
         where, state = f"{self.name}, {function}", getattr(error, "sqlstate", None)
         if isinstance(error, asyncpg.PostgresError) and isinstance(state, str):
-            return meaning_of(state, str(error), where, function)
-        return lost(function, f"{where}: the reply was lost ({type(error).__name__})")
+            return meaning_of(state, str(error), where)
+        return Uncertain(f"{where}: the reply was lost ({type(error).__name__})")
 
     def _unopened(self, error: Exception, function: str) -> LastseatError:
         """Nothing was sent, whatever it was."""

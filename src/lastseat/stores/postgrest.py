@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from lastseat.errors import LastseatError, SetupError, Unavailable
-from lastseat.stores.sqlstates import Shut, lost, meaning_of
+from lastseat.errors import LastseatError, SetupError, Unavailable, Uncertain
+from lastseat.stores.sqlstates import VALUES, Shut, meaning_of
 
 _SCHEMA = "lastseat_api"
 _KEY_ADVICE = "Set it to the project's secret key (sb_secret_…) or its service_role key."
@@ -65,11 +65,11 @@ class PostgrestDatabase:
         except aiohttp.ClientConnectorError as error:
             raise Unavailable(f"{where}: cannot be reached ({error.strerror or 'no answer'})") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise lost(function, f"{where}: the reply was lost ({type(error).__name__})") from error
+            raise Uncertain(f"{where}: the reply was lost ({type(error).__name__})") from error
         if reply.status >= 300:
-            raise _mapped(reply.status, body, where, function)
+            raise _mapped(reply.status, body, where)
         if reply.content_type != "application/json":
-            raise lost(function, f"{where}: answered {reply.content_type}, which PostgREST does not")
+            raise Uncertain(f"{where}: answered {reply.content_type}, which PostgREST does not")
         return body
 
     async def close(self) -> None:
@@ -88,18 +88,19 @@ class PostgrestDatabase:
         return self._session
 
 
-def _mapped(status: int, body: bytes, where: str, function: str) -> LastseatError:
+def _mapped(status: int, body: bytes, where: str) -> LastseatError:
     try:
         problem = msgspec.json.decode(body, type=_Problem)
     except msgspec.MsgspecError:
         problem = _Problem()
     code, message = problem.code or "", problem.message or ""
-    if status >= 500:
-        return lost(function, f"{where}: answered {status} {code}".rstrip())
+    # PostgREST says 500 also where Postgres refused a value; else it is unknown what happened behind it.
+    if status >= 500 and not code.startswith(VALUES):
+        return Uncertain(f"{where}: answered {status} {code}".rstrip())
     if status in {401, 403} and not code.startswith("LS"):
         line = message.splitlines()[0] if message else "no reason given"
         return Shut(f"{where}: SUPABASE_SERVICE_KEY was refused ({status}: {line})", way_out=_KEY_ADVICE)
-    return meaning_of(code or str(status), message, where, function)
+    return meaning_of(code or str(status), message, where)
 
 
 def _place(url: str) -> str:

@@ -4,22 +4,8 @@ from typing import Final
 
 from lastseat.errors import LastseatError, LeaseLost, Refused, Unavailable, Uncertain
 
-READS: Final = frozenset(
-    {
-        "all_bookings",
-        "booking",
-        "bookings",
-        "exam",
-        "exam_change",
-        "exams",
-        "gates",
-        "health",
-        "lookup",
-        "outcomes",
-        "sample_contacts",
-    }
-)
-"""Functions that change nothing: when their reply is lost, nothing can have happened. A test keeps this true."""
+VALUES: Final = ("22", "23", "54")
+"""Classes of errors that a value causes: asked again, it causes them again."""
 
 _NO_SCHEMA: Final = frozenset({"42883", "3F000", "42P01", "PGRST202"})
 _NOT_EXPOSED: Final = "PGRST106"
@@ -35,12 +21,7 @@ class Shut(Unavailable):
         self.way_out = way_out
 
 
-def lost(function: str, sentence: str) -> LastseatError:
-    """The error for a reply that never came: a read did nothing, anything else may have happened."""
-    return Unavailable(sentence) if function in READS else Uncertain(sentence)
-
-
-def meaning_of(state: str, message: str, where: str, function: str) -> LastseatError:
+def meaning_of(state: str, message: str, where: str) -> LastseatError:
     """The error to raise for an error that Postgres or PostgREST itself reported."""
     line = message.splitlines()[0] if message else "no message"
     sentence = f"{where}: {line} ({state})"
@@ -48,8 +29,8 @@ def meaning_of(state: str, message: str, where: str, function: str) -> LastseatE
         return LeaseLost(line)
     if state.startswith(("08", "40")) or state in {"57P01", "57P02"}:
         # The connection broke, a deadlock, or the server was told to stop: perhaps just after the commit.
-        return lost(function, sentence)
-    if state.startswith(("22", "23", "54")):
+        return Uncertain(sentence)
+    if state.startswith(VALUES):
         return Refused(f"the database refused the values: {line}")
     return _shut(state, where) or Unavailable(sentence)
 
