@@ -71,7 +71,7 @@ def create_app(services: Services) -> FastAPI:
     app.add_route("/openapi.json", _document, methods=["GET"])
     problems.install(app)
     paths: dict[object, str] = {route.endpoint: route.path for route in app.routes if isinstance(route, Route)}
-    app.add_middleware(Edge, metrics=metrics, access=access, paths=paths)
+    app.add_middleware(Edge, metrics=metrics, access=access, paths=paths, direct=student.CROWDED)
     return app
 
 

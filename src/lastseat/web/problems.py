@@ -99,6 +99,12 @@ def of_error(error: LastseatError, request_id: str) -> Response:
     return problem(error.code, UNAVAILABLE_TEXT)
 
 
+def of_framework(error: HTTPException) -> Response:
+    """Turn an error of the framework's own into our shape."""
+    code, message = _FRAMEWORK.get(error.status_code, ("INTERNAL", INTERNAL_TEXT))
+    return problem(code, message, headers=error.headers)
+
+
 def of_validation(errors: Sequence[Any]) -> Refused:
     """The first fault of pydantic's list as a refusal naming the field, its value and what is allowed."""
     first = errors[0]
@@ -134,8 +140,7 @@ def install(app: FastAPI) -> None:
 
     async def framework(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        code, message = _FRAMEWORK.get(error.status_code, ("INTERNAL", INTERNAL_TEXT))
-        return problem(code, message, headers=error.headers)
+        return of_framework(error)
 
     app.add_exception_handler(LastseatError, ours)
     app.add_exception_handler(RequestValidationError, invalid)
