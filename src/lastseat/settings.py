@@ -8,7 +8,7 @@ import zoneinfo
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lastseat.errors import SetupError
@@ -26,6 +26,15 @@ def _known_zone(name: str) -> str:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
         raise ValueError(f"{name!r} is not a time zone; use a name such as America/Toronto") from error
     return name
+
+
+def _outlives_a_call(lease_s: float, info: ValidationInfo) -> float:
+    """The lease is renewed after a quarter; with less than a call's time-out left, no call would ever start."""
+    call_s = info.data.get("hubspot_timeout_s", 0.0) + info.data.get("lease_margin_s", 0.0)
+    if lease_s * 0.75 <= call_s:
+        least = "HUBSPOT_TIMEOUT_S and LASTSEAT_LEASE_MARGIN_S together"
+        raise ValueError(f"{lease_s:g} is too short: three quarters of it must be longer than {least}, {call_s:g}")
+    return lease_s
 
 
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 366)]
@@ -116,13 +125,22 @@ class Settings(BaseSettings):
     relay_poll_s: Seconds = 0.5
     relay_poll_alone_s: Seconds = 0.05
     link_quiet_s: Seconds = 0.25
-    lease_s: Seconds = 8.0
     lease_margin_s: Seconds = 0.5
+    lease_s: Annotated[float, Field(gt=0, le=3600, validate_default=True), AfterValidator(_outlives_a_call)] = 8.0
     lease_offer_s: Seconds = 1.0
     verify_after_s: Seconds = 60.0
     backoff_first_s: Seconds = 0.5
-    backoff_most_s: Seconds = 30.0
+    backoff_most_s: Annotated[float, Field(gt=0, le=600)] = 30.0
+    probe_most_s: Seconds = 5.0
     key_ttl_s: Seconds = 86_400.0
+    outbox_keep_s: Seconds = 30 * 86_400.0
+    housekeeping_s: Seconds = 60.0
+    breaker_failures: Count = 3
+    breaker_first_s: Seconds = 0.25
+    breaker_most_s: Seconds = 2.0
+    breaker_probe_s: Seconds = 1.0
+    watch_s: Seconds = 30.0
+    watch_exams: Count = 3
 
     # The read path.
     gate_ttl_s: Seconds = 60.0
@@ -141,5 +159,8 @@ def load(**overrides: object) -> Settings:
         return Settings(**overrides)  # pyright: ignore[reportArgumentType]  # names are checked by pydantic
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
+        # A default at fault has the field's name, a value from the environment that of its variable.
+        name = ".".join(
+            _environment_name(str(part)) if part in Settings.model_fields else str(part) for part in first["loc"]
+        )
         raise SetupError(f"{name}: {first['msg']}.", way_out=f"Set {name} to an allowed value.") from error

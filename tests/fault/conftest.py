@@ -5,6 +5,7 @@ import pytest
 
 from tests.fault.kit import Hand, Rows, database_at, exam, ledger_on
 from tests.fault.memory_hubspot import MemoryHubSpot
+from tests.fault.world import World
 
 
 @pytest.fixture
@@ -33,3 +34,11 @@ async def hand(ledger):
     hand = Hand(ledger, MemoryHubSpot())
     await hand.take()
     return hand
+
+
+@pytest.fixture
+async def world(schema_database_url):
+    world = World(schema_database_url)
+    await world.exams()
+    yield world
+    await world.close()

@@ -64,4 +64,4 @@ def test_settings_do_not_change_after_the_start():
 
 
 def test_a_test_may_override_any_setting_by_its_field():
-    assert settings.load(lease_s=0.2).lease_s == 0.2
+    assert settings.load(deadline_s=0.2).deadline_s == 0.2

@@ -57,7 +57,7 @@ class Booker:
         self._deadline_s = settings.deadline_s
         window, limit = settings.claim_window_s, settings.claim_batch
         self._claims = GroupCommit(self._claim, window_s=window, limit=limit, trips=_CLAIM_TRIPS)
-        self._lookups = GroupCommit(ledger.lookup, window_s=window, limit=limit, trips=_CLAIM_TRIPS)
+        self._lookups = GroupCommit(self._lookup, window_s=window, limit=limit, trips=_CLAIM_TRIPS)
         self._last_looks = GroupCommit(ledger.outcomes, window_s=window, limit=limit)
 
     async def book(self, request: ClaimRequest) -> Claim:
@@ -78,14 +78,22 @@ class Booker:
 
     async def _claim(self, requests: Sequence[ClaimRequest]) -> list[ClaimAnswer]:
         answers = await self._ledger.claim(requests)
-        won = [a.claim for a in answers if a.outcome == "won" and a.claim is not None]
         gates = {a.gate.exam_id: a.gate for a in answers if a.gate is not None}
-        if won:
-            await self._bulletin.wake()
-        if gates:
-            contacts = list({claim.contact_id for claim in won})
-            await self._bulletin.announce(Announcement(gates=list(gates.values()), contacts=contacts))
+        await self._tell(list(gates.values()), _open_claims(answers))
         return answers
+
+    async def _lookup(self, requests: Sequence[ClaimRequest]) -> list[ClaimAnswer]:
+        answers = await self._ledger.lookup(requests)
+        await self._tell([], _open_claims(answers))
+        return answers
+
+    async def _tell(self, gates: list[Gate], pending: list[Claim]) -> None:
+        """Crash: whoever won an open claim may have ended before it told; who finds it again tells again."""
+        if pending:
+            await self._bulletin.wake()
+        if gates or pending:
+            contacts = list({claim.contact_id for claim in pending})
+            await self._bulletin.announce(Announcement(gates=gates, contacts=contacts))
 
     async def _confirmed(self, claim: Claim, ends_at: float) -> Claim:
         outcome = await self._outcomes.wait(claim.claim_id, ends_at - asyncio.get_running_loop().time())
@@ -96,6 +104,10 @@ class Booker:
                 return await self._last_looks.submit(claim.claim_id) or claim
         except (TimeoutError, LastseatError):
             return claim  # the seat is held and the relay goes on: 202 is the truth
+
+
+def _open_claims(answers: Sequence[ClaimAnswer]) -> list[Claim]:
+    return [answer.claim for answer in answers if answer.claim is not None and answer.claim.state == "open"]
 
 
 def settled(claim: Claim, outcome: Outcome) -> Claim:

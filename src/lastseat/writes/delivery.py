@@ -41,9 +41,17 @@ class Delivery:
     """One result per row, in the order of the rows, with `uncertain` where a lost call may still land.
 
     A refusal is the row's own only when HubSpot accepted another row lately; otherwise it is the portal's.
+    `recall` fills in association types that another process learnt; it costs no call.
     """
 
-    def __init__(self, hubspot: LinkingHubSpot, budget: RateBudget, settings: Settings) -> None:
+    def __init__(
+        self,
+        hubspot: LinkingHubSpot,
+        budget: RateBudget,
+        settings: Settings,
+        recall: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._recall = recall
         self.hubspot = hubspot
         self.budget = budget
         self.settings = settings
@@ -106,8 +114,10 @@ class Delivery:
     async def prepare(self, may_start: MayStart = lambda: True) -> str | None:
         """Learn the association types and, with the first reply's headers, how full the window is.
 
-        Worth two calls when the server starts. None, or why something is still unknown.
+        Worth two calls at the very first start. None, or why something is still unknown.
         """
+        if self._recall is not None:
+            await self._recall()
         unknown: list[LinkKind] = [kind for kind in _LINKS if not self.hubspot.knows(kind)]
         if not unknown and await self.budget.free() <= 1:
             unknown = [_LINKS[0]]
@@ -192,7 +202,11 @@ class Errand:
         """The slot this errand came with, or one more if the lease and the budget allow it soon enough."""
         slot, self._slot = self._slot, None
         if slot is not None:
-            return slot
+            # Crash: this process may have slept since its rows were marked, and a successor may be at work.
+            if self._may_start():
+                return slot
+            await slot.give_back()
+            return None
         while self._may_start():
             granted = await self._delivery.budget.reserve(self._kind)
             if not isinstance(granted, int | float):

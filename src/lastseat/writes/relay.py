@@ -7,15 +7,16 @@ one that holds the lease works, the others wait for it to end.
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Protocol
+from collections import Counter
+from collections.abc import Coroutine
 
 from lastseat.errors import LastseatError, LeaseLost, Uncertain
-from lastseat.model import Announcement, Backlog, Lease, OutboxKind, OutboxRow, Record, RowResult, Settlement
+from lastseat.model import Backlog, Lease, OutboxKind, OutboxRow
 from lastseat.ports import Bulletin, RateBudget, RelayLedger, Slot
 from lastseat.settings import Settings
-from lastseat.writes.settling import Settling
+from lastseat.writes.trips import VERIFY, Deliverer, Trips
 
 log = logging.getLogger(__name__)
 
@@ -40,20 +41,6 @@ _EXAMS: tuple[OutboxKind, ...] = ("exam_create", "exam_update", "exam_archive", 
 _LINKS: tuple[OutboxKind, ...] = ("link_contact", "link_exam", "count")
 
 
-class Deliverer(Protocol):
-    """What the relay needs of `writes.delivery`: batches brought to HubSpot, and a look at what it holds."""
-
-    async def deliver(
-        self, kind: OutboxKind, slot: Slot, rows: Sequence[OutboxRow], may_start: Callable[[], bool]
-    ) -> list[RowResult]: ...
-
-    async def look(self, slot: Slot, rows: Sequence[OutboxRow]) -> dict[str, Record]: ...
-
-    async def prepare(self, may_start: Callable[[], bool]) -> str | None:
-        """Learn what the first booking would otherwise wait for; say why something is still unknown."""
-        ...
-
-
 class Relay:
     """Offers itself for the lease, and while it holds it, empties the outbox within the rate budget."""
 
@@ -65,14 +52,17 @@ class Relay:
         self._budget = budget
         self._bulletin = bulletin
         self._settings = settings
-        self._settling = Settling(settings)
-        self._holder = secrets.token_hex(8)
+        self._carrier = Trips(
+            ledger=ledger, delivery=delivery, bulletin=bulletin, settings=settings, holds=self._holds
+        )
+        self._settling = self._carrier.settling
+        # The process comes first, so that an operator can find the one that holds the lease.
+        self._holder = f"{os.getpid()}-{secrets.token_hex(8)}"
         self._lease: Lease | None = None
         self._lease_ends_at = 0.0
         self._woken = asyncio.Event()
         self._trips: set[asyncio.Task[None]] = set()
-        self._bookings_in_flight = 0
-        self._verifying = False
+        self._flying: Counter[str] = Counter()
         self._links_ready_at = 0.0
         self._links_overdue_at = 0.0
         self._budget_free_at = 0.0
@@ -87,6 +77,11 @@ class Relay:
     def paused_because(self) -> str | None:
         """Why nothing is sent although rows wait: the portal refuses everything."""
         return self._settling.portal_fault
+
+    @property
+    def away_because(self) -> str | None:
+        """Why HubSpot is thought to be away; what waits is tried again, a little at a time."""
+        return self._settling.away_because
 
     async def run(self) -> None:
         """Work until cancelled; then let calls under way end and release the lease."""
@@ -118,9 +113,9 @@ class Relay:
         """Work in one term. Any doubt about what was marked `sent` ends it: the next term takes those rows over."""
         log.info("relay: holding term %d", term)
         renewing = asyncio.create_task(self._keep_renewing(term))
-        self._go(self._prepare(), booking=False)
+        self._go("prepare", self._prepare())
         try:
-            await self._tell_what_was_mirrored(term)
+            await self._carrier.tell_what_was_mirrored(term)
             while self._holds(term):
                 backlog, arrived = await self._collected(term)
                 if not await self._dispatch(term, backlog, arrived=arrived):
@@ -178,19 +173,28 @@ class Relay:
 
     async def _dispatch(self, term: int, backlog: Backlog, *, arrived: bool) -> int:
         """Start what may start; return how many calls. While bookings still arrive only full batches go."""
-        if self._settling.pauses_until > self._now() or not self._may_start():
+        if not self._may_start():
             return 0
         started = 0
         if backlog.verify_due:
             started += await self._start_verifying(term)
         for kind in _BOOKINGS:
-            started += await self._start(term, kind, _batches(backlog, kind, whole_only=not arrived))
+            started += await self._start(term, kind, self._batches(backlog, kind, whole_only=not arrived))
         for kind in _EXAMS:  # somebody waits for these too, but a student's seat comes first
-            started += await self._start(term, kind, _batches(backlog, kind, whole_only=False))
+            started += await self._start(term, kind, self._batches(backlog, kind, whole_only=False))
         if self._links_may_go(backlog):
             for kind in _LINKS:
-                started += await self._start(term, kind, _batches(backlog, kind, whole_only=False))
+                started += await self._start(term, kind, self._batches(backlog, kind, whole_only=False))
         return started
+
+    def _batches(self, backlog: Backlog, kind: OutboxKind, *, whole_only: bool) -> int:
+        """How many batches of this kind may start. One in trouble waits for its pause, then tries one at a time."""
+        due, size = backlog.due.get(kind, 0), self._settling.batch(kind, _BATCH[kind])
+        if not due or self._settling.pauses_s(kind, self._now()) > 0:
+            return 0
+        if self._settling.in_trouble(kind):
+            return 0 if self._flying[kind] else 1
+        return due // size if whole_only else -(-due // size)
 
     def _links_may_go(self, backlog: Backlog) -> bool:
         """After the bookings; once per window when calls are scarce; and within two windows in any case."""
@@ -199,7 +203,7 @@ class Relay:
             self._links_overdue_at = now + 2 * window_s
             return False
         if now < self._links_overdue_at:
-            if _bookings_due(backlog) or self._bookings_in_flight:
+            if _bookings_due(backlog) or any(self._flying[kind] for kind in _BOOKINGS):
                 self._links_ready_at = max(self._links_ready_at, now + self._settings.link_quiet_s)
             if now < self._links_ready_at:
                 return False
@@ -214,12 +218,20 @@ class Relay:
             slot = await self._reserved(kind)
             if slot is None:
                 return started
-            rows = await self._ledger.send(term, kind, _BATCH[kind])
+            rows = await self._marked(term, kind, slot)
+            if not rows:
+                return started
+            self._go(kind, self._deliver(term, kind, slot, rows))
+        return batches
+
+    async def _marked(self, term: int, kind: OutboxKind, slot: Slot) -> list[OutboxRow]:
+        rows: list[OutboxRow] = []
+        try:
+            rows = await self._ledger.send(term, kind, self._settling.batch(kind, _BATCH[kind]))
+        finally:
             if not rows:
                 await slot.give_back()
-                return started
-            self._go(self._deliver(term, kind, slot, rows), booking=kind in _BOOKINGS)
-        return batches
+        return rows
 
     async def _reserved(self, kind: str) -> Slot | None:
         answer = await self._budget.reserve(kind)
@@ -228,25 +240,21 @@ class Relay:
             return None
         return answer
 
-    def _go(self, trip: Coroutine[None, None, None], *, booking: bool) -> None:
+    def _go(self, kind: str, trip: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(trip)
         self._trips.add(task)
-        self._bookings_in_flight += booking
+        self._flying[kind] += 1
 
         def ended(done: asyncio.Task[None]) -> None:
             self._trips.discard(done)
-            self._bookings_in_flight -= booking
+            self._flying[kind] -= 1
             self._woken.set()
 
         task.add_done_callback(ended)
 
     async def _deliver(self, term: int, kind: OutboxKind, slot: Slot, rows: list[OutboxRow]) -> None:
-        """One batch from `sent` to `announced`. Crash: wherever this stops, the rows are still in the outbox."""
         try:
-            results = await self._delivery.deliver(kind, slot, rows, self._may_start)
-            settlement = self._settling.of(rows, results, self._now())
-            news, told = await self._persist(term, settlement)
-            await self._announce(term, news, told)
+            await self._carrier.deliver(term, kind, slot, rows, self._may_start)
         except LeaseLost as error:
             log.warning("relay: %s", error.message)
         except LastseatError as error:
@@ -256,55 +264,28 @@ class Relay:
             log.exception("relay: term %d given up", term)
             await self._give_up(term)
 
-    async def _persist(self, term: int, settlement: Settlement) -> tuple[Announcement, list[int]]:
-        """HubSpot has spoken; try until Supabase has heard it or the lease is over."""
-        while True:
-            try:
-                return await self._ledger.settle(term, settlement)
-            except LeaseLost:
-                raise
-            except LastseatError:
-                if not self._holds(term):
-                    raise
-                await asyncio.sleep(self._settings.relay_poll_alone_s)
-
-    async def _announce(self, term: int, news: Announcement, told: list[int]) -> None:
-        await self._bulletin.announce(news)
-        if told:
-            await self._ledger.announced(term, told)
-
-    async def _tell_what_was_mirrored(self, term: int) -> None:
-        """Crash: a relay that ended between mirror and announce left these; told twice is harmless."""
-        while True:
-            news, told = await self._ledger.unannounced(term)
-            if not told:
-                return
-            await self._announce(term, news, told)
-
     async def _start_verifying(self, term: int) -> int:
-        if self._verifying:
+        if self._flying[VERIFY] or self._settling.pauses_s(VERIFY, self._now()) > 0:
             return 0
-        slot = await self._reserved("verify")
+        slot = await self._reserved(VERIFY)
         if slot is None:
             return 0
-        rows = await self._ledger.to_verify(term, _OBJECT_BATCH)
+        rows: list[OutboxRow] = []
+        try:
+            rows = await self._ledger.to_verify(term, _OBJECT_BATCH)
+        finally:
+            if not rows:
+                await slot.give_back()
         if not rows:
-            await slot.give_back()
             return 0
-        self._verifying = True
-        self._go(self._verify(term, slot, rows), booking=False)
+        self._go(VERIFY, self._verify(term, slot, rows))
         return 1
 
     async def _verify(self, term: int, slot: Slot, rows: list[OutboxRow]) -> None:
-        """A stuck call may have landed after its read-back: read again, and let the ledger compare."""
         try:
-            found = await self._delivery.look(slot, rows)
-            news, told = await self._ledger.verified(term, [(row, found.get(row.key)) for row in rows])
-            await self._announce(term, news, told)
+            await self._carrier.verify(term, slot, rows)
         except LastseatError as error:
             log.warning("relay: not verified yet: %s", error.message)
-        finally:
-            self._verifying = False
 
     async def _rest(self, backlog: Backlog) -> None:
         """Sleep until woken, or until the next thing is due."""
@@ -314,6 +295,7 @@ class Relay:
             waits.append(backlog.next_due_s)
         if any(backlog.due.values()):
             waits += [t - now for t in (self._links_ready_at, self._budget_free_at) if t > now]
+        waits += [wait_s for kind in _BATCH if (wait_s := self._settling.pauses_s(kind, now)) > 0]
         try:
             async with asyncio.timeout(max(min(waits), 0.001)):
                 await self._woken.wait()
@@ -339,8 +321,3 @@ class Relay:
 
 def _bookings_due(backlog: Backlog) -> int:
     return backlog.due.get("create", 0) + backlog.due.get("cancel", 0)
-
-
-def _batches(backlog: Backlog, kind: OutboxKind, *, whole_only: bool) -> int:
-    due, size = backlog.due.get(kind, 0), _BATCH[kind]
-    return due // size if whole_only else -(-due // size)
