@@ -30,8 +30,10 @@ begin
         return queued;
     end if;
     update claims set cancel_requested_at = now(), updated_at = now() where claims.claim_id = found_claim;
-    insert into audit_log (table_name, operation, record_id, performed_by, request_id)
-    values ('hubspot_bookings', 'CANCEL_REQUEST', wish ->> 'reference', wish ->> 'caller', wish ->> 'request_id');
+    insert into audit_log (table_name, operation, record_id, performed_by, request_id, old_values, new_values)
+    values ('hubspot_bookings', 'CANCEL_REQUEST', wish ->> 'reference', wish ->> 'caller', wish ->> 'request_id',
+            '{"cancel_requested": false}',
+            jsonb_build_object('cancel_requested', true, 'exam_id', found_exam, 'contact_id', found_contact));
     insert into outbox (kind, claim_id, booking_id, hubspot_id, exam_id, contact_id, caller, request_id)
     values ('cancel', found_claim, (select c.booking_id from claims c where c.claim_id = found_claim), found_record,
             found_exam, found_contact, wish ->> 'caller', wish ->> 'request_id')
@@ -58,8 +60,9 @@ begin
       from claims c where c.claim_id = found_claim and e.hubspot_id = c.exam_id;
     update outbox set state = 'dropped', done_at = now()
      where claim_id = found_claim and kind = 'cancel' and state = 'waiting';
-    insert into audit_log (table_name, operation, record_id, performed_by, request_id)
-    values ('claims', 'CANCEL', wish ->> 'reference', wish ->> 'caller', wish ->> 'request_id');
+    insert into audit_log (table_name, operation, record_id, performed_by, request_id, old_values, new_values)
+    values ('claims', 'CANCEL', wish ->> 'reference', wish ->> 'caller', wish ->> 'request_id', '{"state": "open"}',
+            '{"state": "cancelled"}');
     return true;
 end
 $$;

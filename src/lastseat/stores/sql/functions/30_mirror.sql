@@ -90,8 +90,10 @@ begin
     ), audited as (
         insert into audit_log (table_name, operation, record_id, performed_by, request_id, old_values, new_values)
         select 'hubspot_bookings', case when o.hubspot_id is null then 'INSERT' else 'UPDATE' end, u.hubspot_id,
-               coalesce(nullif(actor, ''), c.caller, 'hubspot'), c.request_id, to_jsonb(o), to_jsonb(u)
+               coalesce(i.actor, nullif(mirror_bookings.actor, ''), c.caller, 'hubspot'),
+               coalesce(i.request_id, c.request_id), to_jsonb(o), to_jsonb(u)
           from upserted u
+          join incoming i on i.hubspot_id = u.hubspot_id
           left join hubspot_bookings o on o.hubspot_id = u.hubspot_id
           left join claimed c on c.booking_id = u.booking_key
          where to_jsonb(o) - '{synced_at,updated_at}'::text[] is distinct from

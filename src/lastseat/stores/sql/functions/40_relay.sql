@@ -178,8 +178,9 @@ begin
            and c.claim_id = o.claim_id and c.state = 'open'
         returning c.*
     ), audited as (
-        insert into audit_log (table_name, operation, record_id, performed_by, request_id, new_values)
-        select 'claims', 'REFUSED', f.booking_id, 'hubspot', f.request_id, jsonb_build_object('reason', f.reason)
+        insert into audit_log (table_name, operation, record_id, performed_by, request_id, old_values, new_values)
+        select 'claims', 'REFUSED', f.booking_id, 'hubspot', f.request_id, '{"state": "open"}',
+               jsonb_build_object('state', f.state, 'reason', f.reason)
           from refused f
     ), moved as (
         update hubspot_mock_exams e set seats_taken = e.seats_taken - f.seats, seats_version = e.seats_version + 1
@@ -217,8 +218,7 @@ create or replace function hubspot_sync.facts_written(written jsonb, kinds text[
     select coalesce(jsonb_agg(coalesce(nullif(w -> 'facts', 'null'), '{}') || jsonb_build_object(
                'hubspot_id', coalesce(w -> 'facts' ->> 'hubspot_id', o.hubspot_id, c.hubspot_id, o.exam_id),
                'key', coalesce(c.booking_id, o.exam_key, w -> 'facts' ->> 'key'),
-               'actor', case when o.kind like 'exam%' then o.caller end,
-               'request_id', case when o.kind like 'exam%' then o.request_id end,
+               'actor', o.caller, 'request_id', o.request_id,
                'fields', case o.kind
                    when 'create' then c.properties || '{"booking_status": "confirmed", "is_active": "Active"}'
                                       || jsonb_build_object('booking_id', c.booking_id)

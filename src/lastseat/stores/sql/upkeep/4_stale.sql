@@ -1,7 +1,8 @@
 -- Purpose: decide whether the function files are to be applied again.
--- Inputs: setting lastseat.functions = [{"name", "sha256"}], the files in order.
+-- Inputs: setting lastseat.functions = [{"name", "sha256"}], the files in order; what is granted now.
 -- Results: setting lastseat.stale, 'true' or 'false', for this transaction.
--- Invariant: all files or none, since a later one may depend on an earlier one; always after a new migration.
+-- Invariant: all files or none, since a later one may depend on an earlier one; always after a new migration, and
+-- always while somebody is let in who should not be.
 
 do $$
 declare
@@ -13,6 +14,10 @@ begin
                      full join hubspot_sync.schema_functions r using (name)
                     where f.sha256 is distinct from r.sha256)
       into stale;
+    -- Somebody granted something since: the last function file takes it back.
+    if not stale and to_regprocedure('hubspot_sync.exposed()') is not null then
+        select exists (select hubspot_sync.exposed()) into stale;
+    end if;
     perform set_config('lastseat.stale', stale::text, true);
     if stale then
         delete from hubspot_sync.schema_functions;
