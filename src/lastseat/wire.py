@@ -19,16 +19,19 @@ from lastseat.reads.bookings import BookingReads
 from lastseat.reads.exams import ExamReads
 from lastseat.settings import Settings
 from lastseat.stores.bulletin import RedisBulletin
+from lastseat.stores.cursors import UpkeepStore
 from lastseat.stores.gate import GateKeeper, GateStore
 from lastseat.stores.hubspot import HubSpotClient
 from lastseat.stores.hubspot_codec import Codec
 from lastseat.stores.ledger import Ledger
+from lastseat.stores.link_memory import RememberingHubSpot
 from lastseat.stores.postgres import PostgresDatabase
 from lastseat.stores.postgrest import PostgrestDatabase
 from lastseat.stores.rate_budget import SharedBudget
 from lastseat.stores.redis import RedisTrips
 from lastseat.stores.tally import RedisTally
 from lastseat.stores.views import ViewStore
+from lastseat.upkeep.force_sync import ForceSync
 from lastseat.web import access
 from lastseat.web.app import create_app
 from lastseat.web.services import SampleStudent, Services
@@ -41,6 +44,7 @@ from lastseat.writes.outcomes import Outcomes
 from lastseat.writes.relay import Relay
 
 _SAMPLES = 12
+_SYNC_S = 20.0  # Limit: a forced sync may hold its request so long; then 503, and what it took stays taken.
 
 
 def database_of(settings: Settings) -> PostgresDatabase | PostgrestDatabase:
@@ -65,10 +69,10 @@ def database_of(settings: Settings) -> PostgresDatabase | PostgrestDatabase:
     )
 
 
-def ledger_of(settings: Settings, database: Database) -> Ledger:
-    """The seat ledger over a transport."""
+def ledger_of(settings: Settings, database: Database) -> UpkeepStore:
+    """The seat ledger over a transport, with all that is kept beside it."""
     codec = Codec(settings.timezone, settings.hubspot_booking_key, settings.hubspot_exam_key)
-    return Ledger(database, codec, timezone=settings.timezone, verify_after_s=settings.verify_after_s)
+    return UpkeepStore(database, codec, timezone=settings.timezone, verify_after_s=settings.verify_after_s)
 
 
 @dataclass(frozen=True)
@@ -154,9 +158,9 @@ def build(settings: Settings) -> Services:
     keeper = GateKeeper(gates, ledger, fresh_s=settings.body_age_s)
     bulletin.subscribe(keeper.hear)
     outcomes = Outcomes(bulletin)
-    hubspot = HubSpotClient(settings)
+    hubspot = RememberingHubSpot(settings, ledger)
     budget = SharedBudget(trips, settings)
-    delivery = FullDelivery(hubspot, budget, settings)
+    delivery = FullDelivery(hubspot, budget, settings, hubspot.recall)
     relay = Relay(ledger=ledger, delivery=delivery, budget=budget, bulletin=bulletin, settings=settings)
     parts = _Parts(settings, database, ledger, trips, views, bulletin, hubspot, budget, relay)
     exams = ExamReads(ledger, gates, ledger, views, bulletin, settings)
@@ -168,10 +172,12 @@ def build(settings: Settings) -> Services:
         canceller=Canceller(ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
         changer=ExamChanger(ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
         mover=Mover(ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
+        syncer=ForceSync(hubspot, ledger, budget, bulletin, settings, deadline_s=_SYNC_S),
         ready=parts.ready,
         lifespan=parts.lifespan,
         samples=parts.samples,
         live=exams,
+        news=bulletin.subscribe,
         tally=RedisTally(trips),
         figures=exams.figures.lines,
     )

@@ -20,6 +20,7 @@ from lastseat.model import (
     ClaimRequest,
     ContactId,
     ExamId,
+    Gate,
     MoveRequest,
     StaffExam,
 )
@@ -76,6 +77,32 @@ class FakeExams:
         if exam_id != EXAM:
             raise Refused("There is no such exam.", code="EXAM_NOT_FOUND")
         return b'{"success":true,"exam_id":"9001","capacity":20,"total_bookings":17,"remaining":3,"is_full":false}'
+
+
+@dataclass
+class FakeLive:
+    """What is at hand: nothing, unless a test says so."""
+
+    body: bytes | None = None
+    gates: list[Gate] = field(default_factory=list)
+    listeners: list[Any] = field(default_factory=list)
+
+    def available_at_hand(self) -> bytes | None:
+        return self.body
+
+    def capacity_at_hand(self, exam_id: ExamId) -> bytes | None:
+        return self.body if exam_id == EXAM else None
+
+    def on_seats(self, listener: Any) -> None:
+        self.listeners.append(listener)
+
+    async def seats_now(self) -> list[Gate]:
+        return self.gates
+
+    def change(self, *gates: Gate, list_changed: bool = False) -> None:
+        """News of seats."""
+        for listener in self.listeners:
+            listener(list(gates), list_changed)
 
 
 @dataclass
@@ -225,6 +252,37 @@ class FakeMover:
         return Moved(claim=claim, previous="pending")
 
 
+class Synced(msgspec.Struct):
+    """What the fake sync did."""
+
+    message: str
+    synced: int
+    archived: int = 0
+    rejected: list[object] = []
+
+
+@dataclass
+class FakeSyncer:
+    """Knows one exam; `asked` holds what was to be synced, and for whom."""
+
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    error: Exception | None = None
+
+    async def exams(self, actor: str) -> Synced:
+        return self._done("exams", actor, Synced("Synced 3 exams", 3))
+
+    async def bookings(self, exam_id: ExamId, actor: str) -> Synced:
+        if exam_id != EXAM:
+            raise Refused("There is no such exam.", code="EXAM_NOT_FOUND")
+        return self._done(f"bookings {exam_id}", actor, Synced("Synced 2 bookings", 2, archived=1))
+
+    def _done(self, what: str, actor: str, done: Synced) -> Synced:
+        self.asked.append((what, actor))
+        if self.error:
+            raise self.error
+        return done
+
+
 @dataclass
 class World:
     """All fakes of one application."""
@@ -235,8 +293,11 @@ class World:
     canceller: FakeCanceller = field(default_factory=FakeCanceller)
     changer: FakeChanger = field(default_factory=FakeChanger)
     mover: FakeMover = field(default_factory=FakeMover)
+    syncer: FakeSyncer = field(default_factory=FakeSyncer)
+    live: FakeLive = field(default_factory=FakeLive)
     parts: dict[str, object] = field(default_factory=lambda: {"supabase": {"ok": True, "detail": "answers in 1 ms"}})
     started: list[str] = field(default_factory=list)
+    news: list[Any] = field(default_factory=list)
 
     def services(self, **settings: Any) -> Services:
         given = {"supabase_jwt_secret": SECRET, **settings}
@@ -248,15 +309,18 @@ class World:
             canceller=self.canceller,
             changer=self.changer,
             mover=self.mover,
+            syncer=self.syncer,
             ready=self._ready,
             lifespan=self._lifespan,
             samples=self._samples,
+            live=self.live,
+            news=self.news.append,
         )
 
     def broken(self, error: LastseatError | Exception) -> "World":
         """Every room behind raises `error`."""
         self.exams.error = self.booker.error = self.canceller.error = error
-        self.changer.error = self.mover.error = error
+        self.changer.error = self.mover.error = self.syncer.error = error
         return self
 
     async def _ready(self) -> dict[str, object]:

@@ -4,49 +4,31 @@ import gzip
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 
 import pytest
 
-from lastseat.model import ExamId
 from lastseat.web import access
 from lastseat.web.app import create_app
 from lastseat.web.hot_lane import KNOWN_MOST
 from tests.web.caller import Caller
-from tests.web.fakes import EXAM, World
+from tests.web.fakes import EXAM, FakeLive, World
 
 AVAILABLE = "/api/mock-exams/available"
 CAPACITY = f"/api/mock-exams/{EXAM}/capacity"
 
 
-@dataclass
-class AtHand:
-    """Bodies that are at hand, or not."""
-
-    body: bytes | None = b'{"success":true,"exams":[],"from":"the hot lane"}'
-    listeners: list = field(default_factory=list)
-
-    def available_at_hand(self) -> bytes | None:
-        return self.body
-
-    def capacity_at_hand(self, exam_id: ExamId) -> bytes | None:
-        return self.body if exam_id == EXAM else None
-
-    def on_seats(self, listener) -> None:
-        self.listeners.append(listener)
-
-    async def seats_now(self) -> list:
-        return []
+BODY = b'{"success":true,"exams":[],"from":"the hot lane"}'
 
 
 @pytest.fixture
-def at_hand() -> AtHand:
-    return AtHand()
+def at_hand(world: World) -> FakeLive:
+    world.live.body = BODY
+    return world.live
 
 
 @pytest.fixture
-def hot(world: World, at_hand: AtHand) -> Caller:
-    return Caller(create_app(replace(world.services(), live=at_hand)))
+def hot(world: World, at_hand: FakeLive) -> Caller:
+    return Caller(create_app(world.services()))
 
 
 @pytest.fixture
@@ -83,12 +65,12 @@ async def test_everything_else_takes_the_long_way(hot: Caller, method: str, path
     assert b"hot lane" not in (await hot.ask(method, path)).body
 
 
-async def test_what_is_not_at_hand_is_asked_for_the_long_way(hot: Caller, at_hand: AtHand, world: World):
+async def test_what_is_not_at_hand_is_asked_for_the_long_way(hot: Caller, at_hand: FakeLive, world: World):
     at_hand.body = None
     assert (await hot.get(AVAILABLE)).body == world.exams.body
 
 
-async def test_both_ways_say_the_same_of_the_same_body(hot: Caller, at_hand: AtHand, world: World):
+async def test_both_ways_say_the_same_of_the_same_body(hot: Caller, at_hand: FakeLive, world: World):
     at_hand.body = world.exams.body
     short = await hot.get(AVAILABLE)
     long = await hot.get(f"{AVAILABLE}?location=")
@@ -97,7 +79,7 @@ async def test_both_ways_say_the_same_of_the_same_body(hot: Caller, at_hand: AtH
     assert ours == {name: value for name, value in long.headers.items() if name in ours}
 
 
-async def test_a_caller_that_holds_the_body_hears_so(hot: Caller, at_hand: AtHand):
+async def test_a_caller_that_holds_the_body_hears_so(hot: Caller, at_hand: FakeLive):
     first = await hot.get(AVAILABLE)
     for held in (first.headers["etag"], f'"old", {first.headers["etag"]}', "*"):
         again = await hot.get(AVAILABLE, headers={"if-none-match": held})
@@ -107,7 +89,7 @@ async def test_a_caller_that_holds_the_body_hears_so(hot: Caller, at_hand: AtHan
     assert (await hot.get(AVAILABLE, headers={"if-none-match": first.headers["etag"]})).status == 200
 
 
-async def test_a_long_body_is_compressed_once_for_who_takes_it(hot: Caller, at_hand: AtHand, monkeypatch):
+async def test_a_long_body_is_compressed_once_for_who_takes_it(hot: Caller, at_hand: FakeLive, monkeypatch):
     at_hand.body = json.dumps({"success": True, "exams": ["a place of many words"] * 100}).encode()
     packed: list[int] = []
     compress = gzip.compress
@@ -145,19 +127,19 @@ async def test_every_answer_has_a_request_id_of_its_own(hot: Caller):
     assert odd.headers["x-request-id"] != 'a"b\\c'
 
 
-async def test_an_address_is_limited_only_where_it_is_asked_for(world: World, at_hand: AtHand):
-    asked = Caller(create_app(replace(world.services(limit_address_reads=3), live=at_hand)))
+async def test_an_address_is_limited_only_where_it_is_asked_for(world: World, at_hand: FakeLive):
+    asked = Caller(create_app(world.services(limit_address_reads=3)))
     answers = [(await asked.get(AVAILABLE)).status for _ in range(5)]
     assert answers == [200, 200, 200, 429, 429]
     told = await asked.get(AVAILABLE)
     assert told.code == "TOO_MANY_REQUESTS"
     assert 1 <= int(told.headers["retry-after"]) <= 10
-    free = Caller(create_app(replace(world.services(), live=at_hand)))
+    free = Caller(create_app(world.services()))
     assert {(await free.get(AVAILABLE)).status for _ in range(50)} == {200}
 
 
-async def test_prepared_bodies_are_bounded(world: World, at_hand: AtHand):
-    app = create_app(replace(world.services(), live=at_hand))
+async def test_prepared_bodies_are_bounded(world: World, at_hand: FakeLive):
+    app = create_app(world.services())
     at_hand.capacity_at_hand = lambda _: at_hand.body
     caller = Caller(app)
     for number in range(1, KNOWN_MOST + 20):

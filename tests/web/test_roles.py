@@ -43,6 +43,7 @@ looks = {"clerk who looks": 200, "clerk who books": 200, "clerk who cancels": 20
 CASES = [
     Case("GET", "/api/mock-exams/available", {}, 200),
     Case("GET", f"/api/mock-exams/{EXAM}/capacity", {}, 200, operation="/api/mock-exams/{exam_id}/capacity"),
+    Case("GET", "/api/events", {}, 200),
     Case("GET", "/api/bookings/list", {"nobody": 401, "stranger": 403}, 200),
     Case(
         "GET",
@@ -79,6 +80,13 @@ CASES = [
         {"nobody": 401, "clerk who cancels": 200},
         403,
         {"bookingIds": [BOOKING], "contactId": "777"},
+    ),
+    Case("GET", "/api/admin/sync/force-supabase?type=exams", {"nobody": 401, "exam editor": 200}, 403),
+    Case(
+        "POST",
+        f"/api/admin/sync/force-supabase?type=bookings&examId={EXAM}",
+        {"nobody": 401, "exam editor": 200},
+        403,
     ),
     Case("GET", "/api/session", {}, 200),
     Case("POST", "/api/session", {}, 200, {"token": student()}),

@@ -8,10 +8,11 @@ from fastapi import FastAPI, Request, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from lastseat.web import admin, answers, auth, openapi, operator, pages, problems, session, student
+from lastseat.web import admin, answers, auth, events, openapi, operator, pages, problems, session, student, sync
 from lastseat.web.access import AccessLog
 from lastseat.web.answers import SharedBodies
 from lastseat.web.edge import Edge
+from lastseat.web.fanout import Fanout
 from lastseat.web.hot_lane import HotLane
 from lastseat.web.limits import Limits
 from lastseat.web.metrics import Metrics
@@ -43,12 +44,18 @@ class Site(FastAPI):
 def create_app(services: Services) -> FastAPI:
     """The ASGI application; raise SetupError when tokens could not be verified."""
     demo = services.settings.demo
-    tokens, access, metrics = auth.tokens_for(services.settings), AccessLog(), Metrics(services.figures)
+    tokens, access, metrics = auth.tokens_for(services.settings), AccessLog(), Metrics()
     limits = Limits(services.settings, services.tally)
+
+    fanout = Fanout(services.live, services.settings) if services.live is not None else None
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        async with services.lifespan(), access.running(), limits.running():
+        async with contextlib.AsyncExitStack() as parts:
+            for part in (services.lifespan(), access.running(), limits.running()):
+                await parts.enter_async_context(part)
+            if fanout is not None:
+                await parts.enter_async_context(fanout.running())
             yield
 
     app = Site(
@@ -61,10 +68,18 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services, app.state.tokens, app.state.metrics = services, tokens, metrics
     app.state.shared, app.state.limits = SharedBodies(), limits
+    if services.figures is not None:
+        metrics.add(services.figures)
     if services.live is not None:
         app.hot = HotLane(services.live, metrics=metrics, access=access, limits=limits)
+    if fanout is not None:
+        events.install(app, fanout)
+        metrics.add(fanout.lines)
+        if services.news is not None:
+            services.news(fanout.hear)
     student.install(app)
     admin.install(app)
+    sync.install(app)
     session.install(app, demo=demo)
     operator.install(app)
     pages.install(app, demo=demo)

@@ -211,6 +211,23 @@ class Ready(Answer, frozen=True, kw_only=True):
     parts: dict[str, Part]
 
 
+class RejectedRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A record of HubSpot that was not taken as it is, and why."""
+
+    kind: Literal["exams", "contacts", "bookings"]
+    id: str
+    reason: str
+
+
+class SyncDone(Answer, frozen=True, kw_only=True):
+    """What a forced sync did: records that are there now, and records that are gone."""
+
+    message: str
+    synced: int
+    archived: int
+    rejected: list[RejectedRecord]
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """Every error: a sentence for people, a code for programs, the field at fault and numbers when there are any."""
 

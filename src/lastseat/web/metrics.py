@@ -14,12 +14,15 @@ Figures = Callable[[str], Iterable[str]]
 class Metrics:
     """Every process counts for itself; the label `process` keeps them apart."""
 
-    def __init__(self, figures: Figures | None = None) -> None:
-        """`figures(labels)`: lines of other rooms."""
-        self._figures = figures
+    def __init__(self) -> None:
+        self._figures: list[Figures] = []
         self._requests: defaultdict[tuple[str, str, int], int] = defaultdict(int)
         self._buckets: defaultdict[str, list[int]] = defaultdict(lambda: [0] * (len(BOUNDS_S) + 1))
         self._seconds: defaultdict[str, float] = defaultdict(float)
+
+    def add(self, figures: Figures) -> None:
+        """Let `figures(labels)` say its lines too."""
+        self._figures.append(figures)
 
     def observe(self, route: str, method: str, status: int, took_s: float) -> None:
         """Count one answered request; `route` is the template, so that ids never become labels."""
@@ -41,8 +44,8 @@ class Metrics:
         lines.append("# TYPE lastseat_http_request_seconds histogram")
         for route, counts in sorted(self._buckets.items()):
             lines.extend(_histogram(f'{process},route="{route}"', counts, self._seconds[route]))
-        if self._figures is not None:
-            lines.extend(self._figures(process))
+        for figures in self._figures:
+            lines.extend(figures(process))
         return "\n".join(lines) + "\n"
 
 

@@ -13,6 +13,7 @@ from lastseat.web import documents as says
 from lastseat.web import staff_contract as staff_asks
 from lastseat.web.auth import COOKIE
 from lastseat.web.problems import STATUS, ProblemCode
+from lastseat.web.sync import SyncQuery
 
 _REF = "#/components/schemas/{name}"
 _JSON = "application/json"
@@ -24,7 +25,8 @@ Answers = dict[int, tuple[str, type[msgspec.Struct] | None]]
 class Operation:
     """One endpoint as documented. `problems` are its codes beyond INTERNAL; `signed_in`: needs a token.
 
-    Who is signed in is limited by account; `limited`: others too, where a limit by address is set.
+    Who is signed in is limited by account; `limited`: others too, where a limit by address is set. `by_bearer`: the
+    token must come as a bearer token, never as a cookie.
     """
 
     summary: str
@@ -35,6 +37,7 @@ class Operation:
     path: tuple[str, ...] = ()
     signed_in: bool = False
     limited: bool = False
+    by_bearer: bool = False
     headers: tuple[str, ...] = field(default=())
 
 
@@ -56,6 +59,13 @@ STUDENT: dict[tuple[str, str], Operation] = {
         ("EXAM_NOT_FOUND", *_NEEDS_STORE),
         path=("exam_id",),
         limited=True,
+    ),
+    ("GET", "/api/events"): Operation(
+        "Live seats as server-sent events; with a session also own outcomes",
+        {200: ("text/event-stream: `seats`, `exams`, `booking` and `bookings`", None)},
+        ("UNAUTHENTICATED", "UNAVAILABLE"),
+        limited=True,
+        headers=("Last-Event-ID",),
     ),
     ("GET", "/api/bookings/list"): Operation(
         "Own bookings; for staff anybody's",
@@ -122,6 +132,20 @@ def _change(summary: str, answers: Answers, body: type[BaseModel], *more: Proble
     problems = (*_CHANGE_PROBLEMS, *more)
     return Operation(summary, answers, problems, body=body, signed_in=True, headers=("Idempotency-Key",))
 
+
+_SYNC = Operation(
+    "Bring all exams, or one exam's bookings, up to HubSpot; GET and POST do the same",
+    {200: ("What was brought up", says.SyncDone)},
+    (*_NEEDS_TOKEN, "INVALID_SYNC_TYPE", "EXAM_NOT_FOUND", "UNCERTAIN", "SETUP", *_NEEDS_STORE),
+    query=SyncQuery,
+    signed_in=True,
+    by_bearer=True,
+)
+
+SYNC: dict[tuple[str, str], Operation] = {
+    ("GET", "/api/admin/sync/force-supabase"): _SYNC,
+    ("POST", "/api/admin/sync/force-supabase"): _SYNC,
+}
 
 STAFF: dict[tuple[str, str], Operation] = {
     ("POST", "/api/admin/mock-exams/create"): _change("Make an exam", _MAKES, staff_asks.CreateExamBody),
@@ -200,7 +224,7 @@ OPERATOR: dict[tuple[str, str], Operation] = {
 
 def operations(*, demo: bool) -> dict[tuple[str, str], Operation]:
     """Every documented endpoint."""
-    return {**STUDENT, **STAFF, **SESSION, **OPERATOR, **(DEMO if demo else {})}
+    return {**STUDENT, **STAFF, **SYNC, **SESSION, **OPERATOR, **(DEMO if demo else {})}
 
 
 def document(*, demo: bool) -> dict[str, Any]:
@@ -235,7 +259,7 @@ def _entry(method: str, path: str, operation: Operation) -> dict[str, Any]:
         schema = {"$ref": _REF.format(name=operation.body.__name__)}
         entry["requestBody"] = {"required": True, "content": {_JSON: {"schema": schema}}}
     if operation.signed_in:
-        entry["security"] = [{"bearer": []}, {"session": []}]
+        entry["security"] = [{"bearer": []}] + ([] if operation.by_bearer else [{"session": []}])
     return entry
 
 

@@ -18,6 +18,7 @@ ProblemCode = Code | Literal["INTERNAL"]
 
 STATUS: dict[ProblemCode, int] = {
     "INVALID": 422,
+    "INVALID_SYNC_TYPE": 400,
     "UNAUTHENTICATED": 401,
     "FORBIDDEN": 403,
     "NOT_FOUND": 404,

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from lastseat.model import (
+    Announcement,
     CancelAnswer,
     CancelRequest,
     Change,
@@ -104,6 +105,28 @@ class SeatMover(Protocol):
         ...
 
 
+class Synced(Protocol):
+    """What a sync did; `message` is the PRD's."""
+
+    @property
+    def message(self) -> str: ...
+    @property
+    def synced(self) -> int: ...
+    @property
+    def archived(self) -> int: ...
+    @property
+    def rejected(self) -> Sequence[object]: ...
+
+
+class Syncer(Protocol):
+    """Brings the mirror up to HubSpot by hand."""
+
+    async def exams(self, actor: str) -> Synced: ...
+    async def bookings(self, exam_id: ExamId, actor: str) -> Synced:
+        """Raise Refused EXAM_NOT_FOUND when HubSpot has no such exam."""
+        ...
+
+
 class SampleStudent(msgspec.Struct, frozen=True, kw_only=True):
     """A made-up student that a visitor of the demo may sign in as."""
 
@@ -117,8 +140,9 @@ class Services:
     """Everything the web room calls.
 
     `ready` says of each part `{"ok": bool, "detail": str}`, with `"needed": False` for a part whose loss only
-    makes the service slower. `samples` is asked in demo mode only. Without `live` nothing takes the hot lane, and
-    without `tally` each process limits alone. `figures(labels)` are lines for /metrics.
+    makes the service slower. `samples` is asked in demo mode only. Without `live` nothing takes the hot lane and
+    there are no live seats; `news(listener)` tells own outcomes. Without `tally` each process limits alone.
+    `figures(labels)` are lines for /metrics.
     """
 
     settings: Settings
@@ -130,7 +154,9 @@ class Services:
     mover: SeatMover
     ready: Callable[[], Awaitable[dict[str, object]]]
     lifespan: Callable[[], AbstractAsyncContextManager[None]]
+    syncer: Syncer | None = None
     samples: Callable[[], Awaitable[Sequence[SampleStudent]]] | None = None
     live: LiveExams | None = None
+    news: Callable[[Callable[[Announcement], None]], None] | None = None
     tally: Tally | None = None
     figures: Callable[[str], Iterable[str]] | None = None
