@@ -12,6 +12,7 @@ from typing import Literal
 
 Code = Literal[
     "INVALID",
+    "INVALID_SYNC_TYPE",
     "UNAUTHENTICATED",
     "FORBIDDEN",
     "NOT_FOUND",
