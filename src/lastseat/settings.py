@@ -4,12 +4,13 @@ Names: `SUPABASE_*`, `REDIS_*` and `HUBSPOT_*` as they are, all others with the 
 Durations are seconds, so that a test can run in a hundredth of the time.
 """
 
+import json
 import zoneinfo
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lastseat.errors import SetupError
 
@@ -37,6 +38,19 @@ def _outlives_a_call(lease_s: float, info: ValidationInfo) -> float:
     return lease_s
 
 
+def _listed(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        words: object = json.loads(value)
+    except ValueError:
+        words = None
+    if not isinstance(words, list) or not words:
+        raise ValueError('it is not a JSON list of words, such as ["Calgary", "Online"]')
+    return words  # pyright: ignore[reportUnknownVariableType]  # its parts are checked by pydantic
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 366)]
 Count = Annotated[int, Field(ge=1)]
 Limit = Annotated[int, Field(ge=0)]
@@ -91,8 +105,8 @@ class Settings(BaseSettings):
     postgres_pool: Count = 6
 
     # What the school offers; lists as JSON.
-    mock_types: tuple[str, ...] = ("Situational Judgment", "Clinical Skills", "Mini-mock", "Mock Discussion")
-    locations: tuple[str, ...] = (
+    mock_types: Words = ("Situational Judgment", "Clinical Skills", "Mini-mock", "Mock Discussion")
+    locations: Words = (
         "Mississauga",
         "Mississauga - B9",
         "Mississauga - Lab D",
