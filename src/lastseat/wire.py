@@ -189,6 +189,8 @@ def app() -> FastAPI:
     settings = settings_module.load()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("lastseat").setLevel(logging.INFO)
+    # While Postgres is away its pool would write a traceback each second; each call says it in one line already.
+    logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)
     if not settings.demo:
         access.switch_on()
     return create_app(build(settings))
