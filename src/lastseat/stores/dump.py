@@ -37,6 +37,7 @@ select 'function ' || p.proname || ' (to ' || rolname || ')'
 _UNFINISHED = """
 select count(*) from hubspot_sync.outbox where state in ('waiting', 'sent', 'mirrored') or verify_at is not null
 """
+_HOLDER = "select holder from hubspot_sync.relay_lease where expires_at > clock_timestamp()"
 
 
 class LedgerView:
@@ -55,6 +56,11 @@ class LedgerView:
     async def unfinished(self) -> int:
         """How many outbox rows somebody still has to act on."""
         return int(await self._connection.fetchval(_UNFINISHED) or 0)
+
+    async def lease_holder(self) -> str | None:
+        """Who holds the relay's lease now; None: nobody does."""
+        holder = await self._connection.fetchval(_HOLDER)
+        return None if holder is None else str(holder)
 
     async def exposed(self) -> list[str]:
         """Tables and functions that roles of the public reach, or that lack row level security."""
