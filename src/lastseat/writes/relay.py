@@ -213,25 +213,25 @@ class Relay:
         return True
 
     async def _start(self, term: int, kind: OutboxKind, batches: int) -> int:
-        """Start the calls of this kind that the budget allows now. Rows are marked only when a slot is held."""
-        for started in range(batches):
-            slot = await self._reserved(kind)
-            if slot is None:
-                return started
-            rows = await self._marked(term, kind, slot)
-            if not rows:
-                return started
-            self._go(kind, self._deliver(term, kind, slot, rows))
-        return batches
+        """Start the calls of this kind that the budget allows now. Rows are marked only when slots are held.
 
-    async def _marked(self, term: int, kind: OutboxKind, slot: Slot) -> list[OutboxRow]:
+        All rows are marked in one trip: a trip for each batch would let the last of them wait for all the others.
+        """
+        asked = await asyncio.gather(*(self._reserved(kind) for _ in range(batches)))
+        slots = [slot for slot in asked if slot is not None]
+        if not slots:
+            return 0
+        size = self._settling.batch(kind, _BATCH[kind])
         rows: list[OutboxRow] = []
         try:
-            rows = await self._ledger.send(term, kind, self._settling.batch(kind, _BATCH[kind]))
+            rows = await self._ledger.send(term, kind, size * len(slots))
         finally:
-            if not rows:
+            parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+            for slot in slots[len(parts) :]:
                 await slot.give_back()
-        return rows
+        for slot, part in zip(slots, parts, strict=False):
+            self._go(kind, self._deliver(term, kind, slot, part))
+        return len(parts)
 
     async def _reserved(self, kind: str) -> Slot | None:
         answer = await self._budget.reserve(kind)
