@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _TRANSACTION_POOLER_PORT = 6543  # Supabase's pooler in transaction mode
 _NAMED_STATEMENTS = 100
 _REFUSALS = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+_TROUBLES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 _CANCEL_S = 0.5  # Limit: how long a call that was given up may take to end before its connection is cut
 _CLOSE_S = 2.0
 
@@ -63,7 +64,7 @@ class PostgresDatabase:
                     timeout=self._timeout_s,
                 )
                 return str(answer).encode()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except _TROUBLES as error:
             raise self._answered(error, function) if sent else self._unopened(error, function) from error
 
     async def close(self) -> None:
@@ -82,6 +83,10 @@ class PostgresDatabase:
         connection = await pool.acquire(timeout=self._timeout_s)
         try:
             yield connection
+        except asyncpg.InternalClientError:
+            # Crash: Postgres said that it ends, the end itself is not here yet; the next caller must not meet it.
+            connection.terminate()
+            raise
         finally:
             await pool.release(connection, timeout=_CANCEL_S)
 
