@@ -114,7 +114,7 @@ class Backfill:
         progress, resumed = await self._begin(restart=restart)
         if resumed:
             await self._tell_what_was_kept(progress)
-        clock = await self._ledger.save_cursor(CURSOR, progress)
+        clock = await self._calls.patiently(lambda: self._ledger.save_cursor(CURSOR, progress))
         intake = Intake(self._ledger, self._bulletin, self._calls, "backfill", clock)
         while progress.step < len(PASSES):
             progress = await self._page(intake, progress)
@@ -133,7 +133,7 @@ class Backfill:
 
     async def _begin(self, *, restart: bool) -> tuple[Progress, bool]:
         """The kept progress under a new run, if it is of this portal and not done; else a new one."""
-        kept, now = await self._ledger.cursor(CURSOR)
+        kept, now = await self._calls.patiently(lambda: self._ledger.cursor(CURSOR))
         run = secrets.token_hex(8)
         if kept is not None and not restart:
             old = msgspec.json.decode(kept, type=Progress)
@@ -144,7 +144,7 @@ class Backfill:
 
     async def _tell_what_was_kept(self, progress: Progress) -> None:
         """Crash: the run before may have kept a page and told nobody; told twice is harmless."""
-        gates = await self._ledger.gates()
+        gates = await self._calls.patiently(self._ledger.gates)
         await self._bulletin.announce(Announcement(gates=gates, contacts=progress.untold, exams_changed=True))
 
     async def _page(self, intake: Intake, before: Progress) -> Progress:

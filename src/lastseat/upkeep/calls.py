@@ -1,10 +1,10 @@
-"""Makes HubSpot calls of one kind: waits for the budget, asks again what was not answered; never sends a write."""
+"""Makes HubSpot calls of one kind: waits for the budget, asks again what was not answered; never repeats a write."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from lastseat.errors import LastseatError, Unavailable, Uncertain
+from lastseat.errors import LastseatError, SetupError, Unavailable, Uncertain
 from lastseat.ports import RateBudget, Slot
 from lastseat.settings import Settings
 
@@ -41,12 +41,13 @@ class Calls:
     async def ask(self, call: Callable[[Slot], Awaitable[T]]) -> T:
         """One read; raise Unavailable when HubSpot stays away, SetupError or Refused at once."""
 
-        async def once() -> T:
-            slot = await self._slot()
-            self.made += 1
-            return await call(slot)
+        return await self.patiently(lambda: self.once(call))
 
-        return await self.patiently(once)
+    async def once(self, call: Callable[[Slot], Awaitable[T]]) -> T:
+        """One call that must not be repeated by itself."""
+        slot = await self._slot()
+        self.made += 1
+        return await call(slot)
 
     async def patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         """Anything that may be done twice, until it is done."""
@@ -55,6 +56,7 @@ class Calls:
             try:
                 return await work()
             except (Unavailable, Uncertain) as error:
+                _need_no_hand(error)
                 left_s -= pause_s
                 if left_s < 0:
                     raise
@@ -75,3 +77,10 @@ class Calls:
     def _need_time(self, wait_s: float, otherwise: LastseatError) -> None:
         if self._ends_at is not None and asyncio.get_running_loop().time() + wait_s > self._ends_at:
             raise otherwise
+
+
+def _need_no_hand(error: LastseatError) -> None:
+    """A store that only the operator can make answer says how; waiting for it is in vain."""
+    way_out: object = getattr(error, "way_out", None)
+    if isinstance(way_out, str):
+        raise SetupError(f"{error.message.rstrip('.')}.", way_out=way_out) from error

@@ -1,0 +1,92 @@
+"""Checks the invariants in the running server, on a few exams at a time; never reads HubSpot and never repairs."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Iterable
+
+from lastseat.errors import LastseatError
+from lastseat.evidence import Evidence
+from lastseat.invariants import Verdict, check_all
+from lastseat.model import Sample
+from lastseat.ports import Gates, Sampler
+from lastseat.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Watch:
+    """The pure checks of `invariants` over a sample of one instant, every `watch_s` seconds."""
+
+    def __init__(self, ledger: Sampler, gates: Gates, settings: Settings) -> None:
+        self._ledger = ledger
+        self._gates = gates
+        self._every_s = settings.watch_s
+        self._exams = settings.watch_exams
+        self._looked_at: float | None = None
+        self._found: dict[str, int] = {}
+        self.sample: Sample | None = None
+        self.broken: list[Verdict] = []
+
+    async def run(self) -> None:
+        """Look again and again until cancelled."""
+        while True:
+            # Race: processes that started together would all look at once.
+            await asyncio.sleep(self._every_s * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
+            try:
+                await self.look()
+            except LastseatError as error:
+                log.warning("watch: cannot look: %s", error.message)
+
+    async def look(self) -> list[Verdict]:
+        """One look; the verdicts that are broken."""
+        exam_ids = await self._ledger.some_exams(self._exams)
+        # Race: gates are read first, so that one that is ahead of the ledger is ahead indeed.
+        gates = await self._gates.look(exam_ids)
+        self.sample = await self._ledger.sample(exam_ids)
+        known = {row["hubspot_id"] for row in self.sample.tables["hubspot_mock_exams"]}
+        evidence = Evidence(
+            tables=self.sample.tables, gates=[gate for exam_id, gate in gates.items() if exam_id in known]
+        )
+        self.broken = [verdict for verdict in check_all(evidence) if verdict.broken]
+        self._looked_at = time.monotonic()
+        for verdict in self.broken:
+            self._found[verdict.invariant] = self._found.get(verdict.invariant, 0) + 1
+            for finding in verdict.findings:
+                log.error("invariant %s is broken: %s", verdict.invariant, finding.sentence)
+        return self.broken
+
+    def ready(self) -> dict[str, object]:
+        """Its part of /api/ready: what was found last; a broken invariant is for people to look into."""
+        if self._looked_at is None:
+            return {"ok": True, "detail": "not looked yet", "needed": False}
+        ago_s = round(time.monotonic() - self._looked_at)
+        if not self.broken:
+            return {"ok": True, "detail": f"nothing wrong in a sample {ago_s} s ago", "needed": False}
+        first = next(finding for finding in self.broken[0].findings if not finding.note)
+        names = ", ".join(verdict.invariant for verdict in self.broken)
+        detail = f"{names} broken, seen {ago_s} s ago: {first.sentence} Run `lastseat doctor`."
+        return {"ok": False, "detail": detail, "needed": False}
+
+    def outbox(self) -> dict[str, object]:
+        """The outbox as last seen, for /api/ready."""
+        if self.sample is None:
+            return {"ok": True, "detail": "not looked yet", "needed": False}
+        waiting, aside = sum(self.sample.waiting.values()), self.sample.aside
+        detail = f"{waiting} rows on their way, the oldest for {self.sample.oldest_s:.0f} s; {aside} set aside"
+        return {"ok": aside == 0, "detail": detail, "needed": False}
+
+    def lines(self, labels: str) -> Iterable[str]:
+        """Metrics in Prometheus' text."""
+        yield "# TYPE lastseat_invariant_findings_total counter"
+        for invariant, count in sorted(self._found.items()):
+            yield f'lastseat_invariant_findings_total{{{labels},invariant="{invariant}"}} {count}'
+        if self.sample is None:
+            return
+        yield "# TYPE lastseat_outbox_rows gauge"
+        for kind, count in sorted(self.sample.waiting.items()):
+            yield f'lastseat_outbox_rows{{{labels},kind="{kind}"}} {count}'
+        for name in ("aside", "untold", "to_verify", "oldest_s"):
+            yield f"# TYPE lastseat_outbox_{name} gauge"
+            yield f"lastseat_outbox_{name}{{{labels}}} {getattr(self.sample, name):g}"
