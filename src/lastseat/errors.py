@@ -26,6 +26,7 @@ Code = Literal[
     "KEY_REUSED",
     "REFUSED_BY_HUBSPOT",
     "CAPACITY_BELOW_SOLD",
+    "NOT_RETRYABLE",
     "HAS_BOOKINGS",
     "TOO_LARGE",
     "TOO_MANY_REQUESTS",

@@ -8,6 +8,8 @@ import msgspec
 
 from lastseat.model import (
     Announcement,
+    AsideAnswer,
+    AsidePage,
     Backlog,
     Booking,
     BookingId,
@@ -32,6 +34,7 @@ from lastseat.model import (
     Page,
     Record,
     RowResult,
+    Sample,
     Settlement,
 )
 
@@ -79,6 +82,24 @@ class RelayLedger(Protocol):
     ) -> tuple[Announcement, list[int]]:
         """Compare with what is intended; return the news and the rows to call announced."""
         ...
+
+    async def housekeep(self, term: int, *, key_ttl_s: float, keep_s: float, most: int) -> int:
+        """Forget old idempotency keys and rows that ended long ago, at most so many of each."""
+        ...
+
+
+class AsideLedger(Protocol):
+    """What HubSpot refused for itself."""
+
+    async def set_aside(self, *, offset: int, limit: int) -> AsidePage: ...
+    async def retry_aside(self, outbox_id: int, *, caller: str, request_id: str) -> AsideAnswer: ...
+
+
+class Sampler(Protocol):
+    """A look at the ledger that a running server can afford."""
+
+    async def some_exams(self, most: int) -> list[ExamId]: ...
+    async def sample(self, exam_ids: Collection[ExamId]) -> Sample: ...
 
 
 class StaffLedger(Protocol):
@@ -351,7 +372,7 @@ class Portal(Protocol):
 
     async def objects(self, slot: Slot) -> list[ObjectShape]: ...
     async def properties(self, slot: Slot, object_type: str) -> list[PropertyShape]: ...
-    async def link_types(self, slot: Slot, from_type: str, to_type: str) -> int: ...
+    async def count_link_types(self, slot: Slot, from_type: str, to_type: str) -> int: ...
     async def may_write(self, slot: Slot, object_type: str, to_type: str | None = None) -> None:
         """Return if records of this type may be written (or linked to another type); writes nothing."""
         ...

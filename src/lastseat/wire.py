@@ -1,7 +1,6 @@
 """Builds everything, and is the only place that knows everyone; decides nothing itself."""
 
 import asyncio
-import contextlib
 import gc
 import logging
 from collections.abc import AsyncGenerator
@@ -13,12 +12,14 @@ from fastapi import FastAPI
 
 from lastseat import settings as settings_module
 from lastseat.embedded.process import die_with_parent
-from lastseat.errors import LastseatError, SetupError
+from lastseat.errors import SetupError
 from lastseat.ports import Database
 from lastseat.reads.bookings import BookingReads
 from lastseat.reads.exams import ExamReads
 from lastseat.settings import Settings
+from lastseat.stores.breaker import Breaker
 from lastseat.stores.bulletin import RedisBulletin
+from lastseat.stores.care import Care
 from lastseat.stores.cursors import UpkeepStore
 from lastseat.stores.gate import GateKeeper, GateStore
 from lastseat.stores.hubspot import HubSpotClient
@@ -32,9 +33,12 @@ from lastseat.stores.redis import RedisTrips
 from lastseat.stores.tally import RedisTally
 from lastseat.stores.views import ViewStore
 from lastseat.upkeep.force_sync import ForceSync
+from lastseat.upkeep.watch import Watch
 from lastseat.web import access
 from lastseat.web.app import create_app
+from lastseat.web.readiness import Readiness
 from lastseat.web.services import SampleStudent, Services
+from lastseat.writes.again import SecondTry
 from lastseat.writes.book import Booker
 from lastseat.writes.cancel import Canceller
 from lastseat.writes.exam_delivery import FullDelivery
@@ -88,45 +92,25 @@ class _Parts:
     hubspot: HubSpotClient
     budget: SharedBudget
     relay: Relay
+    watch: Watch
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncGenerator[None]:
         """Start listening and offering the relay; stop in reverse, letting calls under way end."""
         _rest_the_collector()
         self.bulletin.start()
-        relay = asyncio.create_task(self.relay.run())
+        running = [asyncio.create_task(self.watch.run()), asyncio.create_task(self.relay.run())]
         try:
             yield
         finally:
-            relay.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await relay
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running)
             await self.bulletin.close()
             await self.views.close()
             await self.hubspot.close()
             await self.trips.close()
             await self.database.close()
-
-    async def ready(self) -> dict[str, object]:
-        """Each part: ok, what it says, and whether bookings need it."""
-        try:
-            await self.ledger.gates([])
-            supabase: dict[str, object] = {"ok": True, "detail": self.database.name}
-        except LastseatError as error:
-            supabase = {"ok": False, "detail": error.message}
-        redis = self.bulletin.connected
-        fault = self.relay.paused_because
-        return {
-            "supabase": supabase,
-            "redis": {
-                "ok": redis,
-                "detail": "connected" if redis else "away: the ledger decides alone, slower",
-                "needed": False,
-            },
-            "hubspot": {"ok": fault is None, "detail": fault or "accepting writes", "needed": False},
-            "relay": {"ok": True, "detail": f"term {self.relay.term}" if self.relay.term else "another process"},
-            "budget": {"ok": True, "detail": str(await self.budget.status()), "needed": False},
-        }
 
     async def samples(self) -> list[SampleStudent]:
         """A few contacts to sign in as, in demo mode."""
@@ -150,7 +134,8 @@ def build(settings: Settings) -> Services:
         raise SetupError("No Redis is configured.", way_out="Set REDIS_URL; `lastseat demo` brings its own.")
     redis_url = settings.redis_url.get_secret_value()
     database = database_of(settings)
-    ledger = ledger_of(settings, database)
+    door = Breaker(database, settings)
+    ledger, care = ledger_of(settings, door), Care(door)
     trips = RedisTrips(redis_url, timeout_s=settings.redis_timeout_s)
     gates = GateStore(trips, gate_ttl_s=settings.gate_ttl_s)
     views = ViewStore(trips, settings)
@@ -162,7 +147,17 @@ def build(settings: Settings) -> Services:
     budget = SharedBudget(trips, settings)
     delivery = FullDelivery(hubspot, budget, settings, hubspot.recall)
     relay = Relay(ledger=ledger, delivery=delivery, budget=budget, bulletin=bulletin, settings=settings)
-    parts = _Parts(settings, database, ledger, trips, views, bulletin, hubspot, budget, relay)
+    watch = Watch(care, gates, settings)
+    readiness = Readiness(
+        supabase=database.name,
+        ask=lambda: ledger.gates([]),
+        door=door,
+        redis=bulletin,
+        relay=relay,
+        budget=budget,
+        watch=watch,
+    )
+    parts = _Parts(settings, database, ledger, trips, views, bulletin, hubspot, budget, relay, watch)
     exams = ExamReads(ledger, gates, ledger, views, bulletin, settings)
     return Services(
         settings=settings,
@@ -173,13 +168,14 @@ def build(settings: Settings) -> Services:
         changer=ExamChanger(ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
         mover=Mover(ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
         syncer=ForceSync(hubspot, ledger, budget, bulletin, settings, deadline_s=_SYNC_S),
-        ready=parts.ready,
+        second_try=SecondTry(ledger=care, bulletin=bulletin),
+        ready=readiness.parts,
         lifespan=parts.lifespan,
         samples=parts.samples,
         live=exams,
         news=bulletin.subscribe,
         tally=RedisTally(trips),
-        figures=exams.figures.lines,
+        figures=lambda labels: (*exams.figures.lines(labels), *readiness.lines(labels)),
     )
 
 

@@ -10,6 +10,9 @@ import msgspec
 
 from lastseat.errors import LastseatError, Refused
 from lastseat.model import (
+    AsideAnswer,
+    AsidePage,
+    AsideRow,
     Booking,
     CancelAnswer,
     CancelOutcome,
@@ -284,6 +287,33 @@ class FakeSyncer:
 
 
 @dataclass
+class FakeTries:
+    """One row is set aside, number 7; `refusal` is what trying it again meets."""
+
+    asked: list[tuple[int, str]] = field(default_factory=list)
+    error: Exception | None = None
+    outcome: Any = "queued"
+
+    async def list(self, *, page: int, limit: int) -> AsidePage:
+        if self.error:
+            raise self.error
+        return AsidePage(rows=[self._row] if page == 1 else [], total=1)
+
+    async def retry(self, outbox_id: int, *, caller: str, request_id: str) -> AsideAnswer:
+        self.asked.append((outbox_id, caller))
+        if self.error:
+            raise self.error
+        if outbox_id != self._row.outbox_id:
+            raise Refused("There is no such row.", code="NOT_FOUND", field="outboxId")
+        return AsideAnswer(outcome=self.outcome, row=self._row)
+
+    @property
+    def _row(self) -> AsideRow:
+        reason = "Property values were not valid"
+        return AsideRow(outbox_id=7, kind="create", state="aside", reason=reason, contact_id=STUDENT, exam_id=EXAM)
+
+
+@dataclass
 class World:
     """All fakes of one application."""
 
@@ -294,6 +324,7 @@ class World:
     changer: FakeChanger = field(default_factory=FakeChanger)
     mover: FakeMover = field(default_factory=FakeMover)
     syncer: FakeSyncer = field(default_factory=FakeSyncer)
+    second_try: FakeTries = field(default_factory=FakeTries)
     live: FakeLive = field(default_factory=FakeLive)
     parts: dict[str, object] = field(default_factory=lambda: {"supabase": {"ok": True, "detail": "answers in 1 ms"}})
     started: list[str] = field(default_factory=list)
@@ -310,6 +341,7 @@ class World:
             changer=self.changer,
             mover=self.mover,
             syncer=self.syncer,
+            second_try=self.second_try,
             ready=self._ready,
             lifespan=self._lifespan,
             samples=self._samples,
@@ -320,7 +352,7 @@ class World:
     def broken(self, error: LastseatError | Exception) -> "World":
         """Every room behind raises `error`."""
         self.exams.error = self.booker.error = self.canceller.error = error
-        self.changer.error = self.mover.error = self.syncer.error = error
+        self.changer.error = self.mover.error = self.syncer.error = self.second_try.error = error
         return self
 
     async def _ready(self) -> dict[str, object]:

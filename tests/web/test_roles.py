@@ -81,6 +81,8 @@ CASES = [
         403,
         {"bookingIds": [BOOKING], "contactId": "777"},
     ),
+    Case("GET", "/api/admin/set-aside", {"nobody": 401, "clerk who looks": 200, "clerk who books": 200}, 403),
+    Case("POST", "/api/admin/set-aside/retry", {"nobody": 401, "clerk who books": 202}, 403, {"outboxId": 7}),
     Case("GET", "/api/admin/sync/force-supabase?type=exams", {"nobody": 401, "exam editor": 200}, 403),
     Case(
         "POST",

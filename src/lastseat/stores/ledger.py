@@ -1,14 +1,13 @@
 """The SQL functions as typed calls, over any transport; decides nothing, and resends only what is safe to resend."""
 
-import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Literal, TypeVar
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from lastseat.errors import LeaseLost, Unavailable, Uncertain
+from lastseat.errors import Uncertain
 from lastseat.model import (
     Announcement,
     Backlog,
@@ -40,12 +39,9 @@ from lastseat.model import (
 )
 from lastseat.ports import Database
 from lastseat.stores.hubspot_codec import Codec, Facts
+from lastseat.stores.sql_calls import SqlCalls
 
-_RESENDS = 3  # Limit: a call is resent this often before its caller hears that its outcome is unknown.
-_RESEND_PAUSE_S = 0.05
 _ASKED_AGAIN = 3  # Limit: rounds for wishes that met their key in another transaction.
-
-T = TypeVar("T")
 
 
 class _Answer(msgspec.Struct):
@@ -135,7 +131,7 @@ class _Booking(msgspec.Struct):
     booking: Booking | None
 
 
-class Ledger:
+class Ledger(SqlCalls):
     """Ports SeatLedger, RelayLedger and Mirror: one round trip a call.
 
     Every function is safe to repeat (ids are minted before the first call, rows carry their state), so a call
@@ -143,7 +139,7 @@ class Ledger:
     """
 
     def __init__(self, database: Database, codec: Codec, *, timezone: str, verify_after_s: float) -> None:
-        self._database = database
+        super().__init__(database)
         self._codec = codec
         self._zone = ZoneInfo(timezone)
         self._verify_after_s = verify_after_s
@@ -284,6 +280,11 @@ class Ledger:
         answer = await self._call("verified", {"term": term, "found": rows}, _News)
         return answer.news, answer.outbox_ids
 
+    async def housekeep(self, term: int, *, key_ttl_s: float, keep_s: float, most: int) -> int:
+        """Forget old idempotency keys and ended rows, at most so many of each; return how many."""
+        args = {"term": term, "key_ttl_s": key_ttl_s, "keep_s": keep_s, "most": most}
+        return sum((await self._call("housekeep", args, dict[str, int])).values())
+
     # The mirror.
 
     async def mirror(
@@ -328,30 +329,6 @@ class Ledger:
     def _facts(self, record: Record, kind: OutboxKind) -> Facts:
         of_exam = kind == "count" or kind.startswith("exam")
         return self._codec.exam_facts(record) if of_exam else self._codec.booking_facts(record)
-
-    async def _call(self, function: str, args: object, answer: type[T], *, resends: int = _RESENDS) -> T:
-        """A change. Once a reply was lost it may have happened, whatever is said of a resend."""
-        body = msgspec.json.encode(args)
-        lost: Uncertain | None = None
-        for attempt in range(resends + 1):
-            if lost is not None:
-                await asyncio.sleep(_RESEND_PAUSE_S * attempt)
-            try:
-                return msgspec.json.decode(await self._database.call(function, body), type=answer)
-            except Uncertain as error:
-                lost = error
-            except Unavailable as error:
-                if lost is None or isinstance(error, LeaseLost):
-                    raise
-        assert lost is not None
-        raise lost
-
-    async def _read(self, function: str, args: object, answer: type[T]) -> T:
-        """A question. Nothing happens when it is asked, so a lost reply is no reason for doubt."""
-        try:
-            return await self._call(function, args, answer, resends=1)
-        except Uncertain as error:
-            raise Unavailable(error.message) from error
 
 
 def _claim_answers(asked: _Answers) -> list[ClaimAnswer]:

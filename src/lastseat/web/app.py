@@ -8,7 +8,20 @@ from fastapi import FastAPI, Request, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from lastseat.web import admin, answers, auth, events, openapi, operator, pages, problems, session, student, sync
+from lastseat.web import (
+    admin,
+    answers,
+    aside,
+    auth,
+    events,
+    openapi,
+    operator,
+    pages,
+    problems,
+    session,
+    student,
+    sync,
+)
 from lastseat.web.access import AccessLog
 from lastseat.web.answers import SharedBodies
 from lastseat.web.edge import Edge
@@ -79,6 +92,7 @@ def create_app(services: Services) -> FastAPI:
             services.news(fanout.hear)
     student.install(app)
     admin.install(app)
+    aside.install(app)
     sync.install(app)
     session.install(app, demo=demo)
     operator.install(app)

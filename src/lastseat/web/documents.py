@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from lastseat.model import Booking, ChangeKind, Exam, ExamId, StaffExam
+from lastseat.model import AsideRow, Booking, ChangeKind, Exam, ExamId, StaffExam
 from lastseat.web.services import SampleStudent
 
 
@@ -226,6 +226,20 @@ class SyncDone(Answer, frozen=True, kw_only=True):
     synced: int
     archived: int
     rejected: list[RejectedRecord]
+
+
+class AsideRows(Answer, frozen=True, kw_only=True):
+    """A page of what HubSpot refused for itself, newest first; `reason` is in its words."""
+
+    rows: list[AsideRow]
+    pagination: Pagination
+
+
+class TriedAgain(Answer, frozen=True, kw_only=True):
+    """`queued`: on its way again. `not_needed`: nothing is left to do. `not_aside`: it is no longer set aside."""
+
+    status: Literal["queued", "not_needed", "not_aside"]
+    row: AsideRow
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

@@ -190,6 +190,34 @@ STAFF: dict[tuple[str, str], Operation] = {
     ),
 }
 
+ASIDE: dict[tuple[str, str], Operation] = {
+    ("GET", "/api/admin/set-aside"): Operation(
+        "What HubSpot refused for itself",
+        {200: ("A page of rows", says.AsideRows)},
+        (*_NEEDS_TOKEN, "INVALID", *_NEEDS_STORE),
+        query=staff_asks.AsideQuery,
+        signed_in=True,
+    ),
+    ("POST", "/api/admin/set-aside/retry"): Operation(
+        "Try one again; a booking needs a free seat",
+        {200: ("Nothing was left to do", says.TriedAgain), 202: ("Queued for HubSpot", says.TriedAgain)},
+        (
+            *_NEEDS_TOKEN,
+            *_NEEDS_BODY,
+            "NOT_FOUND",
+            "EXAM_NOT_FOUND",
+            "SESSION_FULL",
+            "ALREADY_BOOKED",
+            "EXAM_CLOSED",
+            "NOT_RETRYABLE",
+            "UNCERTAIN",
+            *_NEEDS_STORE,
+        ),
+        body=staff_asks.RetryBody,
+        signed_in=True,
+    ),
+}
+
 SESSION: dict[tuple[str, str], Operation] = {
     ("GET", "/api/session"): Operation("Who is signed in", {200: ("The session, or null", says.SessionState)}),
     ("POST", "/api/session"): Operation(
@@ -224,7 +252,7 @@ OPERATOR: dict[tuple[str, str], Operation] = {
 
 def operations(*, demo: bool) -> dict[tuple[str, str], Operation]:
     """Every documented endpoint."""
-    return {**STUDENT, **STAFF, **SYNC, **SESSION, **OPERATOR, **(DEMO if demo else {})}
+    return {**STUDENT, **STAFF, **ASIDE, **SYNC, **SESSION, **OPERATOR, **(DEMO if demo else {})}
 
 
 def document(*, demo: bool) -> dict[str, Any]:

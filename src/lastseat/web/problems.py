@@ -32,6 +32,7 @@ STATUS: dict[ProblemCode, int] = {
     "KEY_REUSED": 422,
     "REFUSED_BY_HUBSPOT": 409,
     "CAPACITY_BELOW_SOLD": 409,
+    "NOT_RETRYABLE": 409,
     "HAS_BOOKINGS": 409,
     "TOO_LARGE": 413,
     "TOO_MANY_REQUESTS": 429,

@@ -10,6 +10,8 @@ import msgspec
 
 from lastseat.model import (
     Announcement,
+    AsideAnswer,
+    AsidePage,
     CancelAnswer,
     CancelRequest,
     Change,
@@ -127,6 +129,15 @@ class Syncer(Protocol):
         ...
 
 
+class SecondTries(Protocol):
+    """What HubSpot refused for itself."""
+
+    async def list(self, *, page: int, limit: int) -> AsidePage: ...
+    async def retry(self, outbox_id: int, *, caller: str, request_id: str) -> AsideAnswer:
+        """Raise Refused when it cannot be tried again, with the reason."""
+        ...
+
+
 class SampleStudent(msgspec.Struct, frozen=True, kw_only=True):
     """A made-up student that a visitor of the demo may sign in as."""
 
@@ -155,6 +166,7 @@ class Services:
     ready: Callable[[], Awaitable[dict[str, object]]]
     lifespan: Callable[[], AbstractAsyncContextManager[None]]
     syncer: Syncer | None = None
+    second_try: SecondTries | None = None
     samples: Callable[[], Awaitable[Sequence[SampleStudent]]] | None = None
     live: LiveExams | None = None
     news: Callable[[Callable[[Announcement], None]], None] | None = None

@@ -17,7 +17,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from lastseat.web.contract import Day, other_names
+from lastseat.web.contract import LIMIT_MOST, PAGE_MOST, Day, other_names
 from lastseat.web.fields import RecordId, Reference, Text
 
 SEATS_MOST = 10_000  # Limit: the largest session one row's lock can sell in a rush, with room to spare.
@@ -188,3 +188,20 @@ class MoveBody(BaseModel):
 
     booking_id: Reference = Field(validation_alias=AliasChoices("bookingId", "booking_id"))
     exam_id: RecordId = Field(validation_alias=_EXAM_ID)
+
+
+class AsideQuery(BaseModel):
+    """Which page of the rows set aside."""
+
+    model_config = ConfigDict(frozen=True)
+
+    page: int = Field(1, ge=1, le=PAGE_MOST)
+    limit: int = Field(20, ge=1, le=LIMIT_MOST)
+
+
+class RetryBody(BaseModel):
+    """The row to try again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    outbox_id: int = Field(alias="outboxId", strict=True, ge=1, le=2**63 - 1)

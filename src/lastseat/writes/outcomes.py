@@ -37,10 +37,14 @@ class Outcomes:
 
     def _hear(self, news: Announcement) -> None:
         for outcome in news.outcomes:
+            if outcome.state == "open":
+                # A refused booking is tried again: what was heard of it before is no longer so.
+                self._lately.pop(outcome.claim_id, None)
+                continue
             names: list[Hashable] = []
             if outcome.outbox_id is not None:
                 names.append(outcome.outbox_id)
-            if outcome.claim_id is not None and outcome.state != "open":
+            if outcome.claim_id is not None:
                 names.append(outcome.claim_id)
             for name in names:
                 self._remember(name, outcome)

@@ -24,6 +24,7 @@ _OBJECT_BATCH = 100  # HubSpot: at most 100 inputs in an object batch.
 _LINK_BATCH = 2000  # HubSpot: at most 2,000 inputs in an association batch.
 _SCARCE_CALLS = 50  # Limit: with fewer calls per window, links and counts go out at most once per window.
 _STOP_S = 5.0
+_FORGOTTEN_MOST = 5_000  # Limit: rows that one round of housekeeping may hold.
 
 _BATCH: dict[OutboxKind, int] = {
     "create": _OBJECT_BATCH,
@@ -66,6 +67,7 @@ class Relay:
         self._links_ready_at = 0.0
         self._links_overdue_at = 0.0
         self._budget_free_at = 0.0
+        self._tidy_at = 0.0
         bulletin.on_wake(self._woken.set)
 
     @property
@@ -119,6 +121,7 @@ class Relay:
             while self._holds(term):
                 backlog, arrived = await self._collected(term)
                 if not await self._dispatch(term, backlog, arrived=arrived):
+                    await self._tidy(term)
                     await self._rest(backlog)
         except Uncertain as error:
             log.warning("relay: term %d given up: %s", term, error.message)
@@ -286,6 +289,16 @@ class Relay:
             await self._carrier.verify(term, slot, rows)
         except LastseatError as error:
             log.warning("relay: not verified yet: %s", error.message)
+
+    async def _tidy(self, term: int) -> None:
+        """When there is nothing better to do, and now and then: forget what nobody asks for any more."""
+        settings = self._settings
+        if self._now() < self._tidy_at:
+            return
+        self._tidy_at = self._now() + settings.housekeeping_s
+        await self._ledger.housekeep(
+            term, key_ttl_s=settings.key_ttl_s, keep_s=settings.outbox_keep_s, most=_FORGOTTEN_MOST
+        )
 
     async def _rest(self, backlog: Backlog) -> None:
         """Sleep until woken, or until the next thing is due."""

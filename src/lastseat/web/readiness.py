@@ -1,0 +1,117 @@
+"""Says how each part is, rung by rung, for /api/ready and /metrics; changes nothing and names no secret."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
+
+from lastseat.errors import LastseatError
+from lastseat.upkeep.watch import Watch
+
+Part = dict[str, object]
+
+
+class Door(Protocol):
+    """What stands before Supabase: why it is shut, if it is, and how often it was."""
+
+    @property
+    def away_because(self) -> str | None: ...
+    @property
+    def opened(self) -> int: ...
+
+
+class Carrier(Protocol):
+    """What carries the outbox to HubSpot."""
+
+    @property
+    def term(self) -> int | None: ...
+    @property
+    def paused_because(self) -> str | None: ...
+    @property
+    def away_because(self) -> str | None: ...
+
+
+class Wire(Protocol):
+    """What joins the processes."""
+
+    @property
+    def connected(self) -> bool: ...
+
+
+class Purse(Protocol):
+    """The budget of HubSpot calls."""
+
+    async def status(self) -> dict[str, object]: ...
+
+
+class Readiness:
+    """The ladder: what is away, what that means for students, and who must act. Only Supabase stops us."""
+
+    def __init__(
+        self,
+        *,
+        supabase: str,
+        ask: Callable[[], Awaitable[object]],
+        door: Door,
+        redis: Wire,
+        relay: Carrier,
+        budget: Purse,
+        watch: Watch,
+    ) -> None:
+        self._supabase = supabase
+        self._ask = ask
+        self._door = door
+        self._redis = redis
+        self._relay = relay
+        self._budget = budget
+        self._watch = watch
+
+    async def parts(self) -> dict[str, object]:
+        """Each part: ok, what it says, and whether bookings need it."""
+        return {
+            "supabase": await self._of_supabase(),
+            "redis": self._of_redis(),
+            "hubspot": self._of_hubspot(),
+            "relay": {"ok": True, "detail": f"term {self._relay.term}" if self._relay.term else "another process"},
+            "budget": {"ok": True, "detail": str(await self._budget.status()), "needed": False},
+            "outbox": self._watch.outbox(),
+            "invariants": self._watch.ready(),
+        }
+
+    def lines(self, labels: str) -> Iterable[str]:
+        """One number per rung, 1 for well: for alarms."""
+        rungs = {
+            "supabase": self._door.away_because is None,
+            "redis": self._redis.connected,
+            "hubspot": self._relay.away_because is None,
+            "portal": self._relay.paused_because is None,
+            "invariants": not self._watch.broken,
+        }
+        yield "# TYPE lastseat_part_ok gauge"
+        for name, well in rungs.items():
+            yield f'lastseat_part_ok{{{labels},part="{name}"}} {int(well)}'
+        yield "# TYPE lastseat_relay_term gauge"
+        yield f"lastseat_relay_term{{{labels}}} {self._relay.term or 0}"
+        yield "# TYPE lastseat_supabase_shut_total counter"
+        yield f"lastseat_supabase_shut_total{{{labels}}} {self._door.opened}"
+        yield from self._watch.lines(labels)
+
+    async def _of_supabase(self) -> Part:
+        try:
+            await self._ask()
+        except LastseatError as error:
+            return {"ok": False, "detail": f"{error.message}; reads are served stale, writes are refused"}
+        return {"ok": True, "detail": self._supabase}
+
+    def _of_redis(self) -> Part:
+        well = self._redis.connected
+        detail = "connected" if well else "away: the ledger decides alone, slower"
+        return {"ok": well, "detail": detail, "needed": False}
+
+    def _of_hubspot(self) -> Part:
+        """The process that holds the lease knows; the others say what they know."""
+        if (fault := self._relay.paused_because) is not None:
+            detail = f"{fault}; bookings are pending, seats are held"
+        elif (fault := self._relay.away_because) is not None:
+            detail = f"away: {fault}; bookings are pending, seats are held"
+        else:
+            detail = "accepting writes"
+        return {"ok": fault is None, "detail": detail, "needed": False}
