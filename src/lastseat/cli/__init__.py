@@ -7,7 +7,10 @@ from lastseat.cli.database import schema
 from lastseat.cli.frame import Commands
 from lastseat.cli.people import token
 from lastseat.cli.plays import demo, rush
+from lastseat.cli.portal import portal
 from lastseat.cli.serving import serve
+from lastseat.cli.torture import torture_command
+from lastseat.cli.upkeep import backfill, sync
 
 HELP = """Books seats in mock exams in a rush: HubSpot is the record, Supabase the seat ledger, Redis makes it fast.
 
@@ -25,5 +28,7 @@ def main() -> None:
     """Nothing happens before a command is chosen."""
 
 
-for command in (demo, serve, rush, doctor, schema, token):
+for command in (demo, serve, rush, torture_command, doctor, schema, token):
+    main.add_command(command)
+for command in (portal, backfill, sync):
     main.add_command(command)
