@@ -1,0 +1,1 @@
+"""The security chapter of the PRD, proved by attacking as each role."""
