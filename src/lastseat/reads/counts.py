@@ -23,15 +23,14 @@ class Counts:
         return None if known is None else known[1]
 
     def learn(self, gates: Iterable[Gate]) -> list[Gate]:
-        """Take what is newer; return those that changed."""
+        """Take what is newer; return those that show something else than before."""
         now = self._clock()
         changed: list[Gate] = []
         for gate in gates:
             at, known = self._gates.get(gate.exam_id, (now, None))
             if known is None or gate.version >= known.version or now - at > self._forget_s:
-                same = gate == known
-                self._gates[gate.exam_id] = (now, known if same and known is not None else gate)
-                if not same:
+                self._gates[gate.exam_id] = (now, known if gate == known and known is not None else gate)
+                if known is None or _shown(gate) != _shown(known):
                     changed.append(gate)
         return changed
 
@@ -39,3 +38,7 @@ class Counts:
         """Forget all others."""
         if len(self._gates) > 2 * len(exam_ids) + SLACK:
             self._gates = {exam_id: known for exam_id, known in self._gates.items() if exam_id in exam_ids}
+
+
+def _shown(gate: Gate) -> tuple[int, int, int, bool]:
+    return gate.capacity, gate.taken, gate.remaining, gate.open

@@ -20,7 +20,8 @@ from lastseat.model import Announcement, ContactId, ExamId, Gate, Outcome
 from lastseat.settings import Settings
 from lastseat.web.services import LiveExams
 
-CHUNK: Final = 64  # Limit: streams woken before other requests have their turn
+CHUNK: Final = 100  # Limit: streams woken before other requests have their turn
+CHUNK_PAUSE_S: Final = 0.001  # about what the server needs to write a chunk; else plain answers queue behind frames
 LOOK_S: Final = 1.0  # Limit: how long a change may go unseen while Redis tells nobody
 OUTCOMES_MOST: Final = 2_000  # Limit: outcomes kept for students who come back
 
@@ -193,7 +194,8 @@ class Fanout:
             await self._changed.wait()
             self._changed.clear()
             began, cpu_s = time.monotonic(), time.process_time()
-            self._take_changes()
+            if not self._take_changes():
+                continue
             await self._wake(self._streams)
             self.frames += 1
             spent_s = time.process_time() - cpu_s
@@ -208,20 +210,28 @@ class Fanout:
                 log.warning("live seats cannot be read yet", exc_info=True)
                 await asyncio.sleep(LOOK_S)
 
-    def _take_changes(self) -> None:
+    def _take_changes(self) -> bool:
+        """False when readers would see nothing new: a version may grow while the seats stay."""
+        dirty, self._dirty = self._dirty, {}
+        seen = {exam_id: gate for exam_id, (_, gate) in self._gates.items()}
+        changed = [
+            gate for exam_id, gate in dirty.items() if exam_id not in seen or _seats(gate) != _seats(seen[exam_id])
+        ]
+        if not changed and not self._list_changed and self._number:
+            return False
         self._number += 1
         self._frames = {}
-        for exam_id, gate in self._dirty.items():
-            self._gates[exam_id] = (self._number, gate)
+        for gate in changed:
+            self._gates[gate.exam_id] = (self._number, gate)
         if self._list_changed:
-            self._list_number = self._number
-        self._dirty, self._list_changed = {}, False
+            self._list_number, self._list_changed = self._number, False
+        return True
 
     async def _wake(self, streams: Iterable[Stream]) -> None:
         for count, stream in enumerate(list(streams), start=1):
             stream.wake()
             if count % CHUNK == 0:
-                await asyncio.sleep(0)
+                await asyncio.sleep(CHUNK_PAUSE_S)
         await asyncio.sleep(0)
 
     async def _look_after(self) -> None:
@@ -262,18 +272,18 @@ def opening() -> bytes:
 
 
 def _frame(event_id: str, gates: Iterable[Gate], *, list_changed: bool) -> bytes:
-    seats = [
-        {
-            "exam_id": gate.exam_id,
-            "capacity": gate.capacity,
-            "total_bookings": max(gate.taken, gate.capacity - gate.remaining),
-            "remaining": max(gate.remaining, 0),
-            "is_full": gate.remaining <= 0,
-        }
-        for gate in gates
-    ]
-    body = b"id: %s\nevent: seats\ndata: %s\n\n" % (event_id.encode(), _encode({"exams": seats}))
+    body = b"id: %s\nevent: seats\ndata: %s\n\n" % (event_id.encode(), _encode({"exams": [*map(_seats, gates)]}))
     return body + b"event: exams\ndata: {}\n\n" if list_changed else body
+
+
+def _seats(gate: Gate) -> dict[str, object]:
+    return {
+        "exam_id": gate.exam_id,
+        "capacity": gate.capacity,
+        "total_bookings": max(gate.taken, gate.capacity - gate.remaining),
+        "remaining": max(gate.remaining, 0),
+        "is_full": gate.remaining <= 0,
+    }
 
 
 def _outcome_frame(outcome: Outcome) -> bytes:

@@ -1,0 +1,126 @@
+"""What reads cost and whether they are true: `uv run python bench/reads.py --json`; never touches servers of others.
+
+CPU per answer of the server processes (all threads, /proc/PID/stat), with limits, metrics and the access log on, as
+the median of interleaved rounds: on a machine with other work, answers per second swing by a third, CPU does not.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import floor
+import load
+import machine
+import peer
+import transports
+import truth
+import uvloop
+
+from lastseat.rehearsal.lines import ask, raise_file_limit
+from lastseat.rehearsal.seed import rush_school
+from lastseat.rehearsal.stack import LocalStack, Plan
+from lastseat.rehearsal.tokens import student_token
+
+EXAMS = 20  # as many as the PRD's Node peer has
+STUDENTS = 400
+CONNECTIONS = 32
+ENVIRONMENT = {
+    # Counted, never reached: what is measured is their cost.
+    "LASTSEAT_LIMIT_READS": "1000000000",
+    "LASTSEAT_LIMIT_WRITES": "1000000000",
+    "LASTSEAT_LIMIT_ADDRESS_READS": "1000000000",
+}
+RATIOS = {
+    "available_ratio_to_raw_asgi": ("floor_available", "available"),
+    "available_ratio_to_prd_node": ("prd_node", "available"),
+    "capacity_ratio_to_raw_asgi": ("floor_capacity", "capacity"),
+    "bookings_list_hit_ratio_to_raw_asgi": ("floor_list", "list"),
+}
+
+
+async def costs(stack, exams, students, rounds, seconds):
+    """CPU per answer of each lane, round by round, and the ratios of their medians."""
+    port, pid = stack.site.port, stack.site.pid
+    tokens = [student_token(stack.secret, student.contact_id) for student in students[:CONNECTIONS]]
+    paths = {"available": peer.AVAILABLE, "capacity": f"/api/mock-exams/{exams[0].exam_id}/capacity"}
+    lanes = {name: (port, pid, [load.get(path)] * CONNECTIONS) for name, path in paths.items()}
+    lanes["list"] = (port, pid, [load.get("/api/bookings/list", token) for token in tokens])
+    sizes = {f"floor_{name}": len((await ask(port, "GET", path)).body) for name, path in paths.items()}
+    sizes["floor_list"] = len((await ask(port, "GET", "/api/bookings/list", token=tokens[0])).body)
+    async with AsyncExitStack() as others:
+        places = await others.enter_async_context(floor.floors(sizes))
+        lanes |= {name: (*place, [load.get("/")] * CONNECTIONS) for name, place in places.items()}
+        node = peer.prd_node(stack.folder, stack.embedded, stack.portal.url, EXAMS)
+        lanes["prd_node"] = (*await others.enter_async_context(node), [load.get(peer.AVAILABLE)] * CONNECTIONS)
+        seen = {name: [] for name in lanes}
+        for number in range(rounds):
+            # Another order each time, so that no lane always follows the same one.
+            for name in list(lanes)[number % len(lanes) :] + list(lanes)[: number % len(lanes)]:
+                at, of, requests = lanes[name]
+                seen[name].append(await load.cpu_per_answer(at, requests, of, seconds=seconds))
+    return _summary(seen, sizes)
+
+
+def _summary(seen, sizes):
+    us = {name: statistics.median(one["us"] for one in found) for name, found in seen.items()}
+    lanes = {
+        name: {
+            "us_per_answer": round(us[name], 1),
+            "rounds_us": [round(one["us"], 1) for one in found],
+            "answers_per_s": round(statistics.median(one["per_s"] for one in found)),
+        }
+        for name, found in seen.items()
+    }
+    ratios = {key: round(us[above] / us[below], 2) for key, (above, below) in RATIOS.items()}
+    return {**ratios, "body_bytes": sizes, "lanes": lanes}
+
+
+async def measure(folder, options, say):
+    """Everything, on one stack: first one server process, then two."""
+    raise_file_limit()
+    plan = Plan(hubspot_limit=100_000, hubspot_latency_ms=20, seed=1, environment=ENVIRONMENT)
+    async with LocalStack(folder, plan, say=say) as stack:
+        school = rush_school(
+            students=STUDENTS, seats=STUDENTS * EXAMS, exams=EXAMS, seed=1, timezone=stack.settings.timezone
+        )
+        exams, students = await stack.fill(school)
+        results = {"transports": await transports.compare(stack, exams, students, say)}
+        await stack.open_site()
+        say("One process: bookings while everybody reads …")
+        people = truth.People(stack, exams, students)
+        results |= await truth.reads_in_a_rush(people, seconds=options.seconds * 4)
+        say(f"One process: {options.rounds} rounds of CPU per answer …")
+        results |= await costs(stack, exams, students, options.rounds, options.seconds)
+        stack.site.stop()
+    async with LocalStack(folder, Plan(**{**vars(plan), "processes": 2}), say=say) as stack:
+        await stack.open_site()
+        say("Two processes: reads after answered writes …")
+        people = truth.People(stack, exams, students, first=200)
+        results |= await truth.stale_reads(people, reads=options.reads)
+        results |= await truth.cold_view(people)
+    order = [*RATIOS, "db_list_queries_per_s", "process_hit_share", "stale_reads", "own_writes_missed"]
+    return {name: results[name] for name in order} | results
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--json", action="store_true", help="nothing but JSON on standard output")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each lane in each round")
+    parser.add_argument("--reads", type=int, default=12_000, help="reads that must not be stale")
+    options = parser.parse_args()
+    here = machine.described()
+    with tempfile.TemporaryDirectory(prefix="lastseat-bench-") as folder:
+        Path(folder).chmod(0o755)
+        work = measure(Path(folder), options, lambda text: print(text, file=sys.stderr))
+        results = uvloop.run(work)
+    machine.keep("reads", results, here)
+    print(json.dumps(results, indent=None if options.json else 2))
+
+
+if __name__ == "__main__":
+    main()
