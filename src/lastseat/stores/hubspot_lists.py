@@ -77,6 +77,7 @@ class _Batch(msgspec.Struct):
 
 
 class _Property(msgspec.Struct, rename="camel"):
+    name: str
     has_unique_value: bool = False
 
 
