@@ -1,0 +1,1 @@
+"""Other apps that share the Redis, and what they cannot do to us."""
