@@ -110,11 +110,13 @@ async def measure(folder, options, say):
         held = load.resident_bytes(pids) - before
         say(f"{options.changes} bookings …")
         gets, times, lost, answered, cpu = [], [], 0, [], load.cpu_s(pids)
+        frames = await people.figures("lastseat_event_frames_total")
         async with prober(site.port, gets):
             for _ in range(options.changes):
                 some, missing, answered_ms = await reach(people, streams, lines[0])
                 times, lost, answered = times + some, lost + missing, [*answered, answered_ms]
         cpu = load.cpu_s(pids) - cpu
+        frames = await people.figures("lastseat_event_frames_total") - frames
         hang_up(lines)
         for stream in streams:
             stream.transport.close()
@@ -126,6 +128,7 @@ async def measure(folder, options, say):
         "changes": options.changes,
         "booking_answered_ms": round(sum(answered) / len(answered), 1),
         "opening_s": round(opening_s, 2),
+        "frames_per_change": round(frames / options.changes, 2),
         "server_cpu_ms_per_change": round(cpu / options.changes * 1000, 1),
         "gets": {"count": len(gets), **_shares("", gets)},
     }

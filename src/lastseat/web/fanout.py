@@ -19,6 +19,7 @@ import msgspec
 from lastseat.model import Announcement, ContactId, ExamId, Gate, Outcome
 from lastseat.settings import Settings
 from lastseat.web.services import LiveExams
+from lastseat.web.stopping import when_asked_to_stop
 
 CHUNK: Final = 100  # Limit: streams woken before other requests have their turn
 CHUNK_PAUSE_S: Final = 0.001  # about what the server needs to write a chunk; else plain answers queue behind frames
@@ -146,13 +147,18 @@ class Fanout:
         """Send frames, heartbeats, and end streams that are over, until the process stops."""
         tasks = [asyncio.create_task(work()) for work in (self._send_frames, self._look_after)]
         try:
-            yield
+            with when_asked_to_stop(self.end_all):
+                yield
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            for stream in list(self._streams):
-                stream.end()
+            self.end_all()
+
+    def end_all(self) -> None:
+        """Let every reader go; browsers come back by themselves, a few seconds later and not all at once."""
+        for stream in list(self._streams):
+            stream.end()
 
     def lines(self, process: str) -> Iterable[str]:
         """In Prometheus' text."""
