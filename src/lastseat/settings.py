@@ -142,7 +142,7 @@ class Settings(BaseSettings):
     lease_margin_s: Seconds = 0.5
     lease_s: Annotated[float, Field(gt=0, le=3600, validate_default=True), AfterValidator(_outlives_a_call)] = 8.0
     lease_offer_s: Seconds = 1.0
-    verify_after_s: Seconds = 60.0
+    verify_after_s: Annotated[float, Field(gt=0, le=3000)] = 60.0
     backoff_first_s: Seconds = 0.5
     backoff_most_s: Annotated[float, Field(gt=0, le=600)] = 30.0
     probe_most_s: Seconds = 5.0

@@ -1,8 +1,14 @@
 """One ledger and one hand-driven relay per test."""
 
+import shutil
+from urllib.parse import urlsplit
+
 import asyncpg
 import pytest
+import redis
 
+from lastseat.embedded.valkey import EmbeddedValkey
+from tests.embedded_stack import make_open_folder
 from tests.fault.kit import Hand, Rows, database_at, exam, ledger_on
 from tests.fault.memory_hubspot import MemoryHubSpot
 from tests.fault.world import World
@@ -42,3 +48,17 @@ async def world(schema_database_url):
     await world.exams()
     yield world
     await world.close()
+
+
+@pytest.fixture(scope="session")
+def older_redis_url(stack):
+    """A second Valkey with the first one's password, to which Redis may fail over."""
+    folder = make_open_folder()
+    valkey = EmbeddedValkey(folder)
+    valkey.start()
+    word = urlsplit(stack.redis_url).password
+    with redis.Redis.from_url(valkey.url) as client:
+        client.config_set("requirepass", word)
+    yield f"redis://:{word}@127.0.0.1:{urlsplit(valkey.url).port}/0"
+    valkey.stop()
+    shutil.rmtree(folder)

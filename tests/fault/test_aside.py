@@ -1,4 +1,4 @@
-"""A booking that HubSpot refused: its seat is given back; staff sees why, tries again, or hears why that cannot be."""
+"""A booking that HubSpot refused gives its seat back; staff sees why and tries again, or hears why that cannot be."""
 
 import pytest
 

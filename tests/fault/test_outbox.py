@@ -112,11 +112,15 @@ async def test_a_lease_that_was_given_up_is_never_taken_again_in_the_same_term(l
     assert (await ledger.take_lease("me", 60)).term == first.term + 1
 
 
-async def test_a_back_off_from_the_future_ends(ledger, hand, rows):
-    """The database's clock went back by an hour."""
+async def test_what_was_put_off_before_the_clock_went_back_is_due(ledger, hand, rows):
+    """The database's clock went back by some hours."""
     await ledger.claim([wish("1")])
-    await rows.do("update hubspot_sync.outbox set not_before = now() + interval '1 hour'")
-    assert len(await hand.send()) == 1
+    await rows.do("update hubspot_sync.outbox set not_before = now() + interval '3 hours'")
+    hand.hubspot.fates.append("lost")
+    await hand.carry()
+    await rows.do("update hubspot_sync.outbox set verify_at = now() + interval '3 hours' where verify_at is not null")
+    assert (await ledger.backlog(hand.term)).verify_due == 1
+    assert await hand.verify() == 1
 
 
 async def test_a_wish_that_meets_its_key_elsewhere_costs_no_neighbour_its_seat(ledger, schema_database_url, rows):

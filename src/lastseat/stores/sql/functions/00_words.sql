@@ -39,6 +39,13 @@ create or replace function hubspot_sync.gates_of(exam_ids text[]) returns jsonb
     select coalesce(jsonb_agg(gate_of(e)), '[]') from hubspot_mock_exams e where e.hubspot_id = any (exam_ids)
 $$;
 
+-- Crash: after the database's clock went back, what it wrote down lies in the future. Limit: nothing of ours is put off
+-- for an hour, so what is that far away is due.
+create or replace function hubspot_sync.is_due(at timestamptz) returns boolean
+    language sql volatile set search_path = hubspot_sync, pg_temp as $$
+    select at <= clock_timestamp() or at > clock_timestamp() + interval '1 hour'
+$$;
+
 -- What students and staff see: mirrored bookings, and the claims without a record: open, refused, or
 -- cancelled before HubSpot saw them.
 create or replace view hubspot_sync.bookings_shown as

@@ -38,9 +38,7 @@ create or replace function hubspot_sync.due(given bigint, wanted text) returns s
     select o.* from outbox o
      where o.kind = wanted
        and ((o.state = 'sent' and o.sent_term < given)
-            or (o.state = 'waiting' and (o.not_before <= clock_timestamp()
-                -- Limit: nobody backs off for longer; the database's clock went back.
-                or o.not_before > clock_timestamp() + interval '15 minutes')))
+            or (o.state = 'waiting' and is_due(o.not_before)))
        -- Race: two totals of one exam under way may arrive in the wrong order, and the older would stay.
        and (o.kind <> 'count' or not exists (
             select from outbox p where p.exam_id = o.exam_id and p.kind = 'count' and p.state = 'sent'
@@ -79,7 +77,7 @@ begin
                                         'exam_restore', 'link_contact', 'link_exam', 'count']) as x (kind),
                            due(given, x.kind) group by x.kind) k),
         'unannounced', (select count(*) from outbox where state = 'mirrored' or not told),
-        'verify_due', (select count(*) from outbox where verify_at <= clock_timestamp()),
+        'verify_due', (select count(*) from outbox where verify_at is not null and is_due(verify_at)),
         'next_due_s', (select extract(epoch from min(x.due_at) - clock_timestamp()) from (
                            select min(not_before) as due_at from outbox
                             where state = 'waiting' and not_before > clock_timestamp()

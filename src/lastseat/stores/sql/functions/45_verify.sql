@@ -21,8 +21,9 @@ begin
                'claim_id', o.claim_id, 'booking_id', c.booking_id,
                'hubspot_id', coalesce(o.hubspot_id, c.hubspot_id), 'exam_id', coalesce(c.exam_id, o.exam_id),
                'contact_id', c.contact_id) order by o.outbox_id), '[]')
-          from (select * from outbox where verify_at <= clock_timestamp() and look_of(kind) = (
-                       select look_of(kind) from outbox where verify_at <= clock_timestamp() order by verify_at limit 1)
+          from (select * from outbox where verify_at is not null and is_due(verify_at) and look_of(kind) = (
+                       select look_of(kind) from outbox where verify_at is not null and is_due(verify_at)
+                        order by verify_at limit 1)
                  order by verify_at limit (args ->> 'limit')::integer) o
           left join claims c on c.claim_id = o.claim_id));
 end
