@@ -1,10 +1,16 @@
 """What tortures found in the service, each as the smallest test that shows it."""
 
+import asyncio
+import contextlib
+
 import asyncpg
 import pytest
 
 from lastseat.errors import Uncertain
+from lastseat.model import Announcement, Backlog, Lease, OutboxRow
+from lastseat.settings import Settings
 from lastseat.stores.postgres import PostgresDatabase
+from lastseat.writes.relay import Relay
 
 
 class DyingConnection:
@@ -36,3 +42,78 @@ async def test_whoever_is_given_a_dying_connection_hears_that_the_reply_was_lost
     database._pool = PoolOfOne(DyingConnection())
     with pytest.raises(Uncertain):
         await database.call("claim", b"{}")
+
+
+class Standing:
+    """An outbox in which so many rows wait; those that are taken are gone. Also a HubSpot and a bulletin for them."""
+
+    connected = True
+
+    def __init__(self, **due: int) -> None:
+        self.due = due
+
+    async def take_lease(self, holder: str, lease_s: float, *_: object) -> Lease:
+        return Lease(holder=holder, term=1, remaining_s=lease_s)
+
+    async def backlog(self, term: int) -> Backlog:
+        return Backlog(due=dict(self.due))
+
+    async def send(self, term: int, kind: str, limit: int) -> list[OutboxRow]:
+        taken = min(limit, self.due.get(kind, 0))
+        self.due[kind] = self.due.get(kind, 0) - taken
+        return [OutboxRow(outbox_id=n, kind=kind, attempts=1, key=f"{kind}{n}") for n in range(taken)]
+
+    async def settle(self, *_: object) -> tuple[Announcement, list[int]]:
+        return Announcement(), []
+
+    async def unannounced(self, term: int) -> tuple[Announcement, list[int]]:
+        return Announcement(), []
+
+    async def nothing(self, *_: object, **__: object) -> None:
+        return None
+
+    async def deliver(self, *_: object) -> list[object]:
+        return []
+
+    async def reserve(self, kind: str) -> "Standing":
+        return self
+
+    def on_wake(self, _: object) -> None:
+        return None
+
+    release_lease = prepare = housekeep = announce = announced = give_back = close = nothing
+
+
+@pytest.mark.parametrize("due", [{"create": 95, "cancel": 93}, {"create": 60, "cancel": 41}])
+async def test_many_creates_and_many_cancels_do_not_wait_for_each_other_for_ever(due: dict[str, int]):
+    """Together they made a full batch, so the relay did not wait for more; alone neither did, so it sent none."""
+    outbox = Standing(**due)
+    settings = Settings(relay_poll_s=0.01, relay_window_s=0.002, relay_window_max_s=0.01)
+    relay = Relay(ledger=outbox, delivery=outbox, budget=outbox, bulletin=outbox, settings=settings)
+    running = asyncio.create_task(relay.run())
+    try:
+        async with asyncio.timeout(2):
+            while any(outbox.due.values()):
+                await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+async def test_cancels_go_on_while_creates_are_in_trouble():
+    """Creates that pause filled a batch, so a few cancels waited to become one too."""
+    outbox = Standing(create=250, cancel=7)
+    settings = Settings(relay_poll_s=0.01, relay_window_s=0.002, relay_window_max_s=0.01)
+    relay = Relay(ledger=outbox, delivery=outbox, budget=outbox, bulletin=outbox, settings=settings)
+    relay._settling.pauses_s = lambda kind, now: 60.0 if kind == "create" else 0.0
+    running = asyncio.create_task(relay.run())
+    try:
+        async with asyncio.timeout(2):
+            while outbox.due["cancel"]:
+                await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    assert outbox.due["create"] == 250

@@ -9,7 +9,7 @@ from lastseat.stores.schema_store import Step
 ROW_LOCK: Final = "row-lock"
 VERIFY: Final = "verify"
 GUARDS: Final = (ROW_LOCK, VERIFY)
-NEVER_S: Final = 86_400.0
+NEVER_S: Final = 3_000.0
 
 # The pause stands where the wait for the lock was: without it two servers seldom read the same snapshot.
 _WITHOUT_ROW_LOCK = """

@@ -69,7 +69,7 @@ class Server:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to all its processes."""
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, AssertionError):
             os.killpg(self.site.pid, number)
 
     def owns(self, pid: int) -> bool:

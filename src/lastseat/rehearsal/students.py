@@ -24,6 +24,7 @@ MOVE: Final = 0.25
 REPEAT: Final = 0.2
 """How often a pending booking is asked after by sending the same request again, not by its status URL."""
 HASTY_S: Final = 0.3
+GIVEN: Final = frozenset({201, 202})
 AGAIN: Final = frozenset({0, 429, 500, 502, 503, 504})
 HELD: Final = frozenset({"Active", "Completed"})
 GONE: Final = frozenset({"Cancelled", "Refused", "Failed"})
@@ -98,11 +99,12 @@ class Client:
         asked = self._wish("book", exam_id=exam.exam_id, body=body)
         if self._dice.random() < DOUBLE:
             both = await asyncio.gather(self._phone.ask(asked), self._phone.ask(asked))
-            said = both[0] if final(both[0]) else both[1]
+            # One may hear "full" and the other, a moment later, get a seat that became free: then there is a seat.
+            said = next((one for one in both if one.status in GIVEN), both[0] if final(both[0]) else both[1])
         else:
             said = await self._phone.ask(asked, patience_s=self._patience_s())
         said = await self._until_answered(asked, said)
-        if said.status in (201, 202) and said.told is not None:
+        if said.status in GIVEN and said.told is not None:
             await self._keep(asked, said.told, exam.exam_id, pending=said.status == 202)
         return said
 
@@ -128,7 +130,7 @@ class Client:
         asked = self._wish("move", exam_id=exam.exam_id, booking_id=booking_id, body=body, staff=True)
         said = await self._phone.ask(asked, patience_s=self._patience_s())
         said = await self._until_answered(asked, said)
-        if said.status in (201, 202) and said.told is not None:
+        if said.status in GIVEN and said.told is not None:
             if await self._keep(asked, said.told, exam.exam_id, pending=said.status == 202):
                 del self.held[booking_id]
         elif said.code == "BOOKING_NOT_ACTIVE":

@@ -31,8 +31,8 @@ from lastseat.rehearsal.torture_judge import Report, judge
 from lastseat.stores.dump import ledger_view
 
 EXAMS_MOST: Final = 16
-SEATS_PER_EXAM: Final = 15
-WISHES_PER_S: Final = 100
+SEATS_PER_EXAM: Final = 24
+WISHES_PER_S: Final = 120
 VERIFY_AFTER_S: Final = LONGEST_LATE_S + 2
 NEWS_S: Final = 1.0
 """How long the servers have to show what was done last; a tenth of it is promised."""

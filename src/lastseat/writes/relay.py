@@ -165,7 +165,7 @@ class Relay:
         backlog = await self._ledger.backlog(term)
         began_at, last = self._now(), -1
         while (due := _bookings_due(backlog)) and due != last:
-            if due >= _OBJECT_BATCH:
+            if any(backlog.due.get(kind, 0) >= _OBJECT_BATCH for kind in _BOOKINGS):
                 return backlog, False
             if self._now() - began_at >= self._settings.relay_window_max_s:
                 break
@@ -197,7 +197,8 @@ class Relay:
             return 0
         if self._settling.in_trouble(kind):
             return 0 if self._flying[kind] else 1
-        return due // size if whole_only else -(-due // size)
+        # A kind that fills no batch goes as it is: another's full batch that cannot start must not keep it waiting.
+        return due // size if whole_only and due >= size else -(-due // size)
 
     def _links_may_go(self, backlog: Backlog) -> bool:
         """After the bookings; once per window when calls are scarce; and within two windows in any case."""
