@@ -23,7 +23,7 @@ begin
     if position(guard in source) = 0 or position(reading in source) = 0 then
         raise exception 'the claim function is not as this control knows it';
     end if;
-    execute replace(replace(source, guard, ''), reading, ', pg_sleep(0.05)' || reading);
+    execute replace(replace(source, guard, ''), reading, ', pg_sleep(0.1)' || reading);
 end
 $body$
 """

@@ -25,13 +25,15 @@ from lastseat.rehearsal.phone import Pen
 from lastseat.rehearsal.rehearse import drained, gates_now, passing_folder
 from lastseat.rehearsal.schedule import LONGEST_LATE_S, drawn_up, told
 from lastseat.rehearsal.seed import Session, rush_school
-from lastseat.rehearsal.stack import LocalStack, Plan, in_thread
+from lastseat.rehearsal.stack import LocalStack, Plan
 from lastseat.rehearsal.students import Client, Town, play, take_what_is_free
 from lastseat.rehearsal.torture_judge import Report, judge
 from lastseat.stores.dump import ledger_view
 
 EXAMS_MOST: Final = 16
 SEATS_PER_EXAM: Final = 24
+CROWDED: Final = 5
+"""Seats of an exam when it is to be seen that the last one is sold twice: then every seat is a last one."""
 WISHES_PER_S: Final = 120
 VERIFY_AFTER_S: Final = LONGEST_LATE_S + 2
 NEWS_S: Final = 1.0
@@ -57,6 +59,11 @@ class Torture:
         """So many that there are fewer seats than wishes."""
         return max(2, min(EXAMS_MOST, self.students // 18))
 
+    @property
+    def seats(self) -> int:
+        """Of all exams together."""
+        return self.exams * (CROWDED if self.without == controls.ROW_LOCK else SEATS_PER_EXAM)
+
 
 async def torture(wanted: Torture, keep: Path | None, *, say: Say = silent) -> Report:
     """Play it and judge it from the files that it left in `keep`, or in a folder that is removed afterwards."""
@@ -71,7 +78,13 @@ async def torture(wanted: Torture, keep: Path | None, *, say: Say = silent) -> R
             environment={"LASTSEAT_VERIFY_AFTER_S": str(VERIFY_AFTER_S), **controls.settings_without(wanted.without)},
         )
         async with LocalStack(folder / "data", plan, say=say) as stack:
-            await _Play(stack, wanted, files, say).run()
+            try:
+                await _Play(stack, wanted, files, say).run()
+            except ExceptionGroup as group:
+                raise _first_of(group) from group
+            finally:
+                for log in (folder / "data").glob(history.SERVER_LOGS.format("*")):
+                    shutil.copyfile(log, files / log.name)
         say("Judging from the files …")
         return judge(history.read_kept(files))
 
@@ -87,6 +100,12 @@ def keep_folder(folder: Path) -> Path:
     for old in whole.glob(history.SERVER_LOGS.format("*")):
         old.unlink()
     return whole
+
+
+def _first_of(group: ExceptionGroup[Exception]) -> Exception:
+    """The first fault of many at once, so that it can be said in one line."""
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, ExceptionGroup) else first  # pyright: ignore[reportUnknownArgumentType]  its type is lost in the check
 
 
 class _Play:
@@ -108,7 +127,7 @@ class _Play:
         self._say("Filling in sessions and students …")
         school = rush_school(
             students=wanted.students,
-            seats=wanted.exams * SEATS_PER_EXAM,
+            seats=wanted.seats,
             exams=wanted.exams,
             seed=wanted.seed,
             timezone=stack.settings.timezone,
@@ -211,7 +230,4 @@ class _Play:
         (files / kept.REQUESTS).write_bytes(stack.portal.log(since=0))
         (files / history.JOURNAL).write_bytes(stack.portal.journal())
         (files / kept.STATE).write_bytes(await stack.portal.state())
-        for server in fleet.servers:
-            log = history.SERVER_LOGS.format(server.number)
-            await in_thread(lambda log=log: shutil.copyfile(stack.folder / log, files / log))
         (files / history.RUN).write_bytes(msgspec.json.format(msgspec.json.encode(trial), indent=1))
