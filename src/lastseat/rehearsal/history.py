@@ -29,6 +29,9 @@ DEMON: Final = "demon.jsonl"
 VIEWS: Final = "views.jsonl"
 JOURNAL: Final = "journal.jsonl"
 SERVER_LOGS: Final = "server-{}.log"
+FILES: Final = (
+    RUN, HISTORY, DEMON, VIEWS, JOURNAL, kept.REQUESTS, kept.STATE, kept.LEDGER, kept.GATES, SERVER_LOGS.format("*"),
+)  # fmt: skip
 
 Deed = Literal["book", "cancel", "move", "status", "list"]
 

@@ -37,6 +37,8 @@ WEATHER: Final = (
     "504-before",
 )
 """What HubSpot may do for a while: the names are the emulator's."""
+LATE: Final = ("late@batch_upsert=0.7:3", "late@batch_upsert=0.7:4")
+"""Only calls that land late, for the control in which nobody looks again."""
 
 
 class Blow(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,16 +56,23 @@ class Blow(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
 
 
-def drawn_up(*, seed: int, seconds: float, processes: int) -> list[Blow]:
+def drawn_up(
+    *,
+    seed: int,
+    seconds: float,
+    processes: int,
+    weather: Sequence[str] = WEATHER,
+    spoil_every_s: float = SPOIL_EVERY_S,
+) -> list[Blow]:
     """The same numbers give the same blows, in the order of their time."""
     dice = random.Random(f"demon:{seed}")  # noqa: S311  a rehearsal's chance, no secret
     kinds = _rounds(dice)
     blows = [_kill(dice, at_s, next(kinds), processes) for at_s in _moments(dice, seconds, KILL_EVERY_S)]
     blows += [Blow(at_s=at_s, what="flush") for at_s in _moments(dice, seconds, FLUSH_EVERY_S)]
-    for at_s in _moments(dice, seconds, SPOIL_EVERY_S):
+    for at_s in _moments(dice, seconds, spoil_every_s):
         lasts_s = round(dice.uniform(2, 6), 2)
         number = dice.randrange(1 << 30)
-        blows.append(Blow(at_s=at_s, what="hubspot", lasts_s=lasts_s, faults=dice.choice(WEATHER), seed=number))
+        blows.append(Blow(at_s=at_s, what="hubspot", lasts_s=lasts_s, faults=dice.choice(weather), seed=number))
     for at_s in _moments(dice, seconds, FREEZE_EVERY_S):
         lasts_s = round(dice.uniform(9, 12), 2)
         blows.append(Blow(at_s=at_s, what="freeze", lasts_s=lasts_s, server=dice.randrange(processes)))

@@ -23,7 +23,7 @@ from lastseat.rehearsal.lines import ask, raise_file_limit
 from lastseat.rehearsal.loopback import need_loopback, refuse_elsewhere
 from lastseat.rehearsal.phone import Pen
 from lastseat.rehearsal.rehearse import drained, gates_now, passing_folder
-from lastseat.rehearsal.schedule import LONGEST_LATE_S, drawn_up, told
+from lastseat.rehearsal.schedule import LATE, LONGEST_LATE_S, drawn_up, told
 from lastseat.rehearsal.seed import Session, rush_school
 from lastseat.rehearsal.stack import LocalStack, Plan
 from lastseat.rehearsal.students import Client, Town, play, take_what_is_free
@@ -34,6 +34,7 @@ EXAMS_MOST: Final = 16
 SEATS_PER_EXAM: Final = 24
 CROWDED: Final = 5
 """Seats of an exam when it is to be seen that the last one is sold twice: then every seat is a last one."""
+LATE_EVERY_S: Final = 5.0
 WISHES_PER_S: Final = 120
 VERIFY_AFTER_S: Final = LONGEST_LATE_S + 2
 NEWS_S: Final = 1.0
@@ -94,11 +95,13 @@ def keep_folder(folder: Path) -> Path:
     whole = folder.expanduser().resolve()
     if whole.exists() and not whole.is_dir():
         raise SetupError(f"{whole} is not a folder.", way_out="Give --keep a new folder.")
-    if whole.exists() and any(whole.iterdir()) and not history.is_kept(whole):
+    there = set(whole.iterdir()) if whole.exists() else set[Path]()
+    ours = {path for pattern in history.FILES for path in whole.glob(pattern)}
+    if there - ours:
         raise SetupError(f"{whole} holds other files.", way_out="Give --keep a new or empty folder.")
     whole.mkdir(parents=True, exist_ok=True)
-    for old in whole.glob(history.SERVER_LOGS.format("*")):
-        old.unlink()
+    for path in ours:
+        path.unlink()
     return whole
 
 
@@ -116,7 +119,8 @@ class _Play:
         self._wanted = wanted
         self._files = files
         self._say = say
-        self._blows = drawn_up(seed=wanted.seed, seconds=wanted.seconds, processes=wanted.processes)
+        late = {"weather": LATE, "spoil_every_s": LATE_EVERY_S} if wanted.without == controls.VERIFY else {}
+        self._blows = drawn_up(seed=wanted.seed, seconds=wanted.seconds, processes=wanted.processes, **late)
         self._times: dict[str, float] = {}
 
     async def run(self) -> None:
