@@ -37,7 +37,7 @@ WEATHER: Final = (
     "504-before",
 )
 """What HubSpot may do for a while: the names are the emulator's."""
-LATE: Final = ("late@batch_upsert=0.7:3", "late@batch_upsert=0.7:4")
+LATE: Final = ("late@batch_upsert=0.5:3", "late@batch_upsert=0.5:4")
 """Only calls that land late, for the control in which nobody looks again."""
 
 

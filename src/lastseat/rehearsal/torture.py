@@ -23,7 +23,7 @@ from lastseat.rehearsal.lines import ask, raise_file_limit
 from lastseat.rehearsal.loopback import need_loopback, refuse_elsewhere
 from lastseat.rehearsal.phone import Pen
 from lastseat.rehearsal.rehearse import drained, gates_now, passing_folder
-from lastseat.rehearsal.schedule import LATE, LONGEST_LATE_S, drawn_up, told
+from lastseat.rehearsal.schedule import LATE, LONGEST_LATE_S, SPOIL_EVERY_S, WEATHER, drawn_up, told
 from lastseat.rehearsal.seed import Session, rush_school
 from lastseat.rehearsal.stack import LocalStack, Plan
 from lastseat.rehearsal.students import Client, Town, play, take_what_is_free
@@ -34,7 +34,7 @@ EXAMS_MOST: Final = 16
 SEATS_PER_EXAM: Final = 24
 CROWDED: Final = 5
 """Seats of an exam when it is to be seen that the last one is sold twice: then every seat is a last one."""
-LATE_EVERY_S: Final = 5.0
+LATE_EVERY_S: Final = 3.0
 WISHES_PER_S: Final = 120
 VERIFY_AFTER_S: Final = LONGEST_LATE_S + 2
 NEWS_S: Final = 1.0
@@ -119,8 +119,14 @@ class _Play:
         self._wanted = wanted
         self._files = files
         self._say = say
-        late = {"weather": LATE, "spoil_every_s": LATE_EVERY_S} if wanted.without == controls.VERIFY else {}
-        self._blows = drawn_up(seed=wanted.seed, seconds=wanted.seconds, processes=wanted.processes, **late)
+        late = wanted.without == controls.VERIFY
+        self._blows = drawn_up(
+            seed=wanted.seed,
+            seconds=wanted.seconds,
+            processes=wanted.processes,
+            weather=LATE if late else WEATHER,
+            spoil_every_s=LATE_EVERY_S if late else SPOIL_EVERY_S,
+        )
         self._times: dict[str, float] = {}
 
     async def run(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from lastseat.evidence import UNFINISHED, PortalRecord, Row
+from lastseat.evidence import UNFINISHED, PortalRecord, Row, instant
 from lastseat.invariants import check_all
 from lastseat.rehearsal.history import Kept, Said, Viewed
 from lastseat.rehearsal.lives import (
@@ -285,7 +285,7 @@ def links(case: Case) -> Iterator[Finding]:
 
 def left_over(case: Case) -> Iterator[Finding]:
     """Nothing waits in the outbox, and nothing was set aside."""
-    rows = [row for row in case.evidence.rows("outbox") if row["state"] in UNFINISHED or row.get("verify_at")]
+    rows = [row for row in case.evidence.rows("outbox") if row["state"] in UNFINISHED or _overdue(case, row)]
     kinds = Counter((row["kind"], row["state"]) for row in rows)
     for (kind, state), count in kinds.items():
         first = next(row for row in rows if (row["kind"], row["state"]) == (kind, state))
@@ -295,6 +295,11 @@ def left_over(case: Case) -> Iterator[Finding]:
         if row["state"] == "aside":
             sentence = f"A row ({row['kind']}) of booking {row['booking_id']} was set aside: {row['last_error']}."
             yield Finding("outbox", sentence, (row.get("booking_id") or "",))
+
+
+def _overdue(case: Case, row: Row) -> bool:
+    verify_at = instant(row.get("verify_at"))
+    return verify_at is not None and verify_at <= case.trial.end_at
 
 
 def logs(case: Case) -> Iterator[Finding]:
