@@ -14,8 +14,8 @@ from lastseat import wire
 from lastseat.errors import Unavailable
 from lastseat.model import Record
 from lastseat.settings import Settings
+from lastseat.stores.cursors import UpkeepStore
 from lastseat.stores.hubspot_codec import Codec
-from lastseat.stores.ledger import Ledger
 from lastseat.stores.postgres import PostgresDatabase
 from lastseat.web.app import create_app
 from lastseat.web.roles import PERMISSIONS
@@ -47,12 +47,13 @@ class School:
         self.app = app
         self.settings: Settings = app.state.services.settings
         self.portal = portal
+        self.url = url
         self.redis = shared
         self.database = database
         self.asked = database.asked
-        self._own = PostgresDatabase(url, connections=2, timeout_s=5)
+        self._own = PostgresDatabase(url, connections=6, timeout_s=5)
         # A look of our own, which is not counted.
-        self.ledger = Ledger(self._own, Codec("America/Toronto"), timezone="America/Toronto", verify_after_s=60)
+        self.store = UpkeepStore(self._own, Codec(ZONE), timezone=ZONE.key, verify_after_s=60)
 
     def caller(self) -> Caller:
         """Somebody with cookies of his own."""
@@ -73,7 +74,7 @@ class School:
             **fields,
         }
         exam_id = await self.portal.make(EXAMS, **properties)
-        await self.ledger.mirror(exams=[Record(hubspot_id=exam_id, properties=dict(properties))])
+        await self.store.mirror(exams=[Record(hubspot_id=exam_id, properties=dict(properties))])
         # Nobody announced this: it was written past the service. Like another app, say so by a delete.
         await self.redis.delete("user:exams:available")
         await asyncio.sleep(self.settings.body_age_s)
@@ -88,8 +89,8 @@ class School:
         body = {"bookingIds": [booking_id]}
         return await self.caller().post("/api/bookings/batch-cancel", body, token=student(str(contact_id)))
 
-    async def staff(self, method: str, path: str, body: object = None) -> Reply:
-        return await self.caller().ask(method, path, body=body, token=STAFF)
+    async def staff(self, method: str, path: str, body: object = None, **how: Any) -> Reply:
+        return await self.caller().ask(method, path, body=body, token=STAFF, **how)
 
     async def listed(self) -> dict[str, dict[str, Any]]:
         reply = await self.caller().get("/api/mock-exams/available")
@@ -111,7 +112,7 @@ class School:
 
     async def drained(self) -> None:
         """Wait until no row of the outbox is left to act on."""
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(20):
             while await self.unfinished():  # noqa: ASYNC110  # the database tells nobody
                 await asyncio.sleep(0.02)
 
@@ -171,4 +172,4 @@ async def until(true: Callable[[], Awaitable[bool]], seconds: float = 5.0) -> No
             await asyncio.sleep(0.01)
 
 
-__all__ = ["BOOKINGS", "CONTACTS", "EXAMS", "STAFF", "School", "open_school", "student", "until"]
+__all__ = ["BOOKINGS", "CONTACTS", "EXAMS", "SECRET", "STAFF", "School", "open_school", "student", "until"]

@@ -1,0 +1,1 @@
+"""One test for each line of the three checklists in the requirements."""
