@@ -81,7 +81,7 @@ async def _check(settings: Settings) -> AsyncGenerator[PortalCheck]:
     client = HubSpotPortal(settings)
     try:
         async with redis_of(settings) as trips:
-            calls = Calls(SharedBudget(trips, settings), settings, "portal", patience_s=PATIENCE_S)
+            calls = Calls(SharedBudget(trips, settings), settings, "portal", patience_s=PATIENCE_S, begins=True)
             yield PortalCheck(client, calls, settings)
     finally:
         await client.close()

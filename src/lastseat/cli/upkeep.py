@@ -121,7 +121,7 @@ def _run(work: Callable[[Tools], Coroutine[Any, Any, Done]]) -> Done:
 
 
 async def _backfilled(opened: Tools, bar: Bar, *, restart: bool) -> Report:
-    calls = Calls(opened.budget, opened.settings, "backfill", on_wait=bar.wait)
+    calls = Calls(opened.budget, opened.settings, "backfill", on_wait=bar.wait, begins=True)
     work = Backfill(opened.lists, opened.store, calls, opened.bulletin, opened.settings, on_page=bar.show)
     if sys.stderr.isatty():
         _, now = await opened.store.cursor("backfill")
@@ -131,7 +131,7 @@ async def _backfilled(opened: Tools, bar: Bar, *, restart: bool) -> Report:
 
 
 def _syncing(opened: Tools) -> ForceSync:
-    return ForceSync(opened.lists, opened.store, opened.budget, opened.bulletin, opened.settings)
+    return ForceSync(opened.lists, opened.store, opened.budget, opened.bulletin, opened.settings, begins=True)
 
 
 def _tell(done: Synced, *, as_json: bool) -> None:

@@ -18,6 +18,7 @@ class Calls:
 
     `patience_s` is what the pauses after failures may last between two successes. With `deadline_s` also waiting
     for the budget ends, that long after the start. `on_wait` hears how long it will wait for calls of its own.
+    `begins`: where no server runs, the first call is the one that tells how full HubSpot's window is.
     """
 
     def __init__(
@@ -29,10 +30,12 @@ class Calls:
         patience_s: float = PATIENCE_S,
         deadline_s: float | None = None,
         on_wait: Callable[[float], None] | None = None,
+        begins: bool = False,
     ) -> None:
         self._budget = budget
         self._settings = settings
-        self._kind = kind
+        self._kinds = iter((["discover"] if begins else []) + [kind])
+        self._kind = next(self._kinds)
         self._patience_s = patience_s
         self._ends_at = None if deadline_s is None else asyncio.get_running_loop().time() + deadline_s
         self._on_wait = on_wait
@@ -46,6 +49,7 @@ class Calls:
     async def once(self, call: Callable[[Slot], Awaitable[T]]) -> T:
         """One call that must not be repeated by itself."""
         slot = await self._slot()
+        self._kind = next(self._kinds, self._kind)
         self.made += 1
         return await call(slot)
 

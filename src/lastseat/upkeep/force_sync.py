@@ -38,6 +38,7 @@ class ForceSync:
     """Syncs for whoever asks; who asks for one that is under way waits for that one.
 
     `deadline_s`: so long a sync may wait for HubSpot, then it ends with Unavailable; None waits like an operator.
+    `begins`: see Calls.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class ForceSync:
         settings: Settings,
         *,
         deadline_s: float | None = None,
+        begins: bool = False,
     ) -> None:
         self._lists = lists
         self._ledger = ledger
@@ -56,6 +58,7 @@ class ForceSync:
         self._bulletin = bulletin
         self._settings = settings
         self._deadline_s = deadline_s
+        self._begins = begins
         self._under_way: dict[str, asyncio.Task[Synced]] = {}
 
     async def exams(self, actor: str) -> Synced:
@@ -82,7 +85,14 @@ class ForceSync:
 
     async def _begin(self, actor: str) -> tuple[Calls, Intake]:
         patience_s = PATIENCE_S if self._deadline_s is None else self._deadline_s
-        calls = Calls(self._budget, self._settings, KIND, patience_s=patience_s, deadline_s=self._deadline_s)
+        calls = Calls(
+            self._budget,
+            self._settings,
+            KIND,
+            patience_s=patience_s,
+            deadline_s=self._deadline_s,
+            begins=self._begins,
+        )
         _, clock = await calls.patiently(lambda: self._ledger.cursor(KIND))
         return calls, Intake(self._ledger, self._bulletin, calls, actor, clock)
 
