@@ -98,6 +98,13 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     total: int
 
 
+class ExamPage(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of exams as staff sees them and the number of all."""
+
+    exams: list[StaffExam]
+    total: int
+
+
 class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A wish for one seat. `caller` is who asks (`student:ID`, `staff:SUB`); keys are unique per caller.
 

@@ -25,6 +25,7 @@ from lastseat.model import (
     ContactId,
     Exam,
     ExamId,
+    ExamPage,
     Gate,
     Lease,
     MoveAnswer,
@@ -36,6 +37,7 @@ from lastseat.model import (
     RowResult,
     Sample,
     Settlement,
+    StaffExam,
 )
 
 
@@ -127,6 +129,12 @@ class Mirror(Protocol):
         """Everybody's, for staff."""
         ...
 
+    async def all_exams(self, *, offset: int, limit: int) -> ExamPage:
+        """For staff: the latest first, closed and deleted ones too."""
+        ...
+
+    async def staff_exam(self, exam_id: ExamId) -> StaffExam | None: ...
+
     async def booking(self, reference: str) -> Booking | None:
         """By our booking id or by HubSpot's record id."""
         ...
@@ -167,6 +175,14 @@ class Views(Protocol):
 
     async def bookings(self, contact_id: ContactId, fill: Callable[[], Awaitable[bytes]]) -> View:
         """One student's bookings."""
+        ...
+
+    async def all_exams(self, fill: Callable[[], Awaitable[bytes]]) -> View:
+        """The first page of staff's list of exams."""
+        ...
+
+    async def staff_exam(self, exam_id: ExamId, fill: Callable[[], Awaitable[bytes]]) -> View:
+        """One exam as staff sees it, or `null`."""
         ...
 
 

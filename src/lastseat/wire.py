@@ -15,7 +15,9 @@ from lastseat.embedded.process import die_with_parent
 from lastseat.errors import SetupError
 from lastseat.ports import Database
 from lastseat.reads.bookings import BookingReads
+from lastseat.reads.counts import SeatLooks
 from lastseat.reads.exams import ExamReads
+from lastseat.reads.staff import StaffExamReads
 from lastseat.settings import Settings
 from lastseat.stores.breaker import Breaker
 from lastseat.stores.bulletin import RedisBulletin
@@ -158,10 +160,12 @@ def build(settings: Settings) -> Services:
         watch=watch,
     )
     parts = _Parts(settings, database, ledger, trips, views, bulletin, hubspot, budget, relay, watch)
-    exams = ExamReads(ledger, gates, ledger, views, bulletin, settings)
+    looks = SeatLooks(gates, ledger)
+    exams = ExamReads(ledger, looks, views, bulletin, settings)
     return Services(
         settings=settings,
         exams=exams,
+        staff_exams=StaffExamReads(ledger, looks, views),
         bookings=BookingReads(ledger, views, bulletin, settings),
         booker=Booker(look=keeper.look, ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
         canceller=Canceller(ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),

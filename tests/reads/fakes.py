@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Collection
 from datetime import UTC, date, datetime
 
+import msgspec
+
 from lastseat.errors import Unavailable
-from lastseat.model import Announcement, Booking, ContactId, Exam, ExamId, Gate, Page
+from lastseat.model import Announcement, Booking, ContactId, Exam, ExamId, ExamPage, Gate, Page, StaffExam
 
 
 class Supabase:
@@ -32,6 +34,16 @@ class Supabase:
     async def exam(self, exam_id: ExamId) -> Exam | None:
         await self._called("exam")
         return next((exam for exam in [*self.listed, *self.unlisted] if exam.hubspot_id == exam_id), None)
+
+    async def all_exams(self, *, offset: int, limit: int) -> ExamPage:
+        exams = [StaffExam(**msgspec.structs.asdict(exam)) for exam in [*self.listed, *self.unlisted]]
+        await self._called("all_exams")
+        return ExamPage(exams=exams[offset : offset + limit], total=len(exams))
+
+    async def staff_exam(self, exam_id: ExamId) -> StaffExam | None:
+        found = [exam for exam in [*self.listed, *self.unlisted] if exam.hubspot_id == exam_id]
+        await self._called("staff_exam")
+        return StaffExam(**msgspec.structs.asdict(found[0])) if found else None
 
     async def gates(self, exam_ids: Collection[ExamId] | None = None) -> list[Gate]:
         seats = dict(self.seats)

@@ -11,6 +11,7 @@ import pytest
 from lastseat.embedded.valkey import EmbeddedValkey
 from lastseat.errors import Refused, Unavailable
 from lastseat.model import Announcement, ExamId
+from lastseat.reads.counts import SeatLooks
 from lastseat.reads.exams import BODIES_MOST, ExamReads
 from lastseat.stores.gate import GateStore
 from lastseat.stores.keys import EXAMS_AVAILABLE
@@ -45,8 +46,7 @@ class Site:
         gates = GateStore(process.trips, gate_ttl_s=60)
         self.reads = ExamReads(
             supabase,
-            gates,
-            supabase,
+            SeatLooks(gates, supabase),
             process.views,
             process.bulletin,
             process.settings,
@@ -305,19 +305,6 @@ async def test_capacity_is_live_for_listed_and_other_exams(site: Callable[..., S
     assert json.loads(await one.reads.capacity(ExamId("past")))["remaining"] == 6
     with pytest.raises(Refused) as refusal:
         await one.reads.capacity(ExamId("nobody knows"))
-    assert refusal.value.code == "EXAM_NOT_FOUND"
-
-
-async def test_one_exam_comes_from_the_list_or_the_mirror(site: Callable[..., Site], supabase: Supabase):
-    supabase.add("1")
-    supabase.add("off", is_active="inactive")
-    supabase.unlisted.append(supabase.listed.pop())
-    one = site()
-    assert (await one.reads.exam(ExamId("1"))).location == "Mississauga"
-    assert "exam" not in supabase.calls
-    assert (await one.reads.exam(ExamId("off"))).is_active == "inactive"
-    with pytest.raises(Refused) as refusal:
-        await one.reads.exam(ExamId("nobody knows"))
     assert refusal.value.code == "EXAM_NOT_FOUND"
 
 

@@ -29,7 +29,7 @@ from lastseat.model import (
 )
 from lastseat.settings import Settings
 from lastseat.web.auth import sign
-from lastseat.web.documents import ListedExam
+from lastseat.web.documents import CountedExam, ListedExam
 from lastseat.web.services import SampleStudent, Services
 from lastseat.writes.move import Moved
 
@@ -106,6 +106,26 @@ class FakeLive:
         """News of seats."""
         for listener in self.listeners:
             listener(list(gates), list_changed)
+
+
+@dataclass
+class FakeStaffExams:
+    """One exam."""
+
+    asked: list[tuple[int, int]] = field(default_factory=list)
+
+    async def all_exams(self, *, page: int, limit: int) -> bytes:
+        self.asked.append((page, limit))
+        pagination = {"page": page, "limit": limit, "total": 1, "pages": 1}
+        return msgspec.json.encode({"success": True, "exams": [self._exam()], "pagination": pagination})
+
+    async def one(self, exam_id: ExamId) -> bytes:
+        if exam_id != EXAM:
+            raise Refused("There is no such exam.", code="EXAM_NOT_FOUND")
+        return msgspec.json.encode({"success": True, "exam": self._exam()})
+
+    def _exam(self) -> CountedExam:
+        return CountedExam(id=EXAM, hubspot_id=EXAM, remaining=3, status="limited", capacity=20)
 
 
 @dataclass
@@ -318,6 +338,7 @@ class World:
     """All fakes of one application."""
 
     exams: FakeExams = field(default_factory=FakeExams)
+    staff_exams: FakeStaffExams = field(default_factory=FakeStaffExams)
     bookings: FakeBookings = field(default_factory=FakeBookings)
     booker: FakeBooker = field(default_factory=FakeBooker)
     canceller: FakeCanceller = field(default_factory=FakeCanceller)
@@ -335,6 +356,7 @@ class World:
         return Services(
             settings=Settings(**given),
             exams=self.exams,
+            staff_exams=self.staff_exams,
             bookings=self.bookings,
             booker=self.booker,
             canceller=self.canceller,

@@ -12,6 +12,7 @@ import pytest
 from lastseat.model import Booking, BookingId, ContactId, ExamId, Gate
 from lastseat.ports import View
 from lastseat.reads.bookings import FILTERS, BookingReads
+from lastseat.reads.counts import SeatLooks
 from lastseat.reads.exams import ExamReads
 from lastseat.settings import Settings
 from lastseat.web import contract
@@ -75,7 +76,7 @@ def holds(body: bytes, kind: Any) -> None:
 @pytest.mark.parametrize("stale", [False, True])
 async def test_the_reads_answer_what_the_contract_documents(supabase: Supabase, stale: bool):
     through: Any = Passing(stale=stale)
-    exams = ExamReads(supabase, through, supabase, through, through, Settings())
+    exams = ExamReads(supabase, SeatLooks(through, supabase), through, through, Settings())
     bookings = BookingReads(supabase, through, through, Settings())
     body = await exams.available()
     assert len(msgspec.json.decode(body)["exams"]) == 1

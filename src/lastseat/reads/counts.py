@@ -1,10 +1,14 @@
-"""The newest seat count of each exam that this process has heard of; never goes back to a lower version."""
+"""Seat counts: looks them up, and keeps the newest that this process heard of; never goes back to a lower version."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
+from lastseat.errors import Unavailable
+from lastseat.group_commit import GroupCommit
 from lastseat.model import ExamId, Gate
+from lastseat.ports import Gates, SeatLedger
 
+LOOKS: Final = 1_000  # Limit: neighbours that share one ledger call
 SLACK: Final = 1_000  # Limit: exams remembered beyond twice those of the list
 
 
@@ -42,3 +46,29 @@ class Counts:
 
 def _shown(gate: Gate) -> tuple[int, int, int, bool]:
     return gate.capacity, gate.taken, gate.remaining, gate.open
+
+
+class SeatLooks:
+    """Counts from the gates, and behind them from the ledger, in one call for all neighbours."""
+
+    def __init__(self, gates: Gates, ledger: SeatLedger) -> None:
+        self._gates = gates
+        self._ledger = ledger
+        self._ledger_looks = GroupCommit(self._ask_ledger, window_s=0, limit=LOOKS)
+
+    async def of(self, exam_ids: Collection[ExamId]) -> tuple[list[Gate], bool]:
+        """The gates of these exams, and whether both stores together could be asked."""
+        found = await self._gates.look(exam_ids)
+        absent = [exam_id for exam_id in exam_ids if exam_id not in found]
+        if not absent:
+            return list(found.values()), True
+        try:
+            return [*found.values(), *await self._ledger_looks.submit(absent)], True
+        except Unavailable:
+            return list(found.values()), False
+
+    async def _ask_ledger(self, asked: Sequence[Collection[ExamId]]) -> list[list[Gate]]:
+        gates = await self._ledger.gates(list({exam_id: None for exam_ids in asked for exam_id in exam_ids}))
+        await self._gates.put(gates)
+        by_id = {gate.exam_id: gate for gate in gates}
+        return [[by_id[exam_id] for exam_id in exam_ids if exam_id in by_id] for exam_ids in asked]

@@ -6,7 +6,7 @@ tenth of a second and dropped at once by an announcement, so that a crowd shares
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -14,17 +14,15 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from lastseat.errors import Refused, Unavailable
-from lastseat.group_commit import GroupCommit
 from lastseat.model import Announcement, Exam, ExamId, Gate
-from lastseat.ports import Bulletin, Gates, Mirror, SeatLedger, Views
-from lastseat.reads.counts import Counts
+from lastseat.ports import Bulletin, Mirror, Views
+from lastseat.reads.counts import Counts, SeatLooks
 from lastseat.reads.figures import Figures
 from lastseat.reads.shown import Filter, folded, listed, on_show, seats
 from lastseat.settings import Settings
 
 BODIES_MOST: Final = 64  # Limit: filtered lists kept at once
 CAPACITIES_MOST: Final = 1_000  # Limit: capacity bodies kept at once
-LOOKS: Final = 1_000  # Limit: neighbours that share one ledger call
 AHEAD: Final = 0.5  # of a body's time: from here on it is renewed behind the readers
 ALL: Final = Filter()
 
@@ -49,8 +47,7 @@ class ExamReads:
     def __init__(
         self,
         mirror: Mirror,
-        gates: Gates,
-        ledger: SeatLedger,
+        looks: SeatLooks,
         views: Views,
         bulletin: Bulletin,
         settings: Settings,
@@ -60,15 +57,13 @@ class ExamReads:
     ) -> None:
         """`clock` measures ages; `now` tells the time in the school's zone."""
         self._mirror = mirror
-        self._gates = gates
-        self._ledger = ledger
+        self._looks = looks
         self._views = views
         self._age_s = settings.body_age_s
         self._clock = clock
         self._now = now
         self._zone = ZoneInfo(settings.timezone)
         self._counts = Counts(settings.gate_ttl_s, clock)
-        self._ledger_looks = GroupCommit(self._ask_ledger, window_s=0, limit=LOOKS)
         self._known: _Known | None = None
         self._before: _Known | None = None
         self._loading: asyncio.Task[_Known] | None = None
@@ -123,14 +118,6 @@ class ExamReads:
             body = _capacity_body(exam_id, known.exams[exam_id], self._counts.get(exam_id), complete=not known.stale)
             self._keep_capacity(exam_id, body)
         return body
-
-    async def exam(self, exam_id: ExamId) -> Exam:
-        """One exam, as the mirror holds it."""
-        known = (await self._current()).exams.get(exam_id)
-        found = known or await self._mirror.exam(exam_id)
-        if found is None:
-            raise _not_found()
-        return found
 
     async def seats_now(self) -> list[Gate]:
         """The seat counts of all listed exams, as they are known."""
@@ -211,7 +198,7 @@ class ExamReads:
         before = self._before
         same = before is not None and before.body == view.body
         exams = before.exams if before and same else {exam.hubspot_id: exam for exam in _decoder.decode(view.body)}
-        gates, complete = await self._gates_of(exams)
+        gates, complete = await self._looks.of(exams)
         changed = self._counts.learn(gates)
         self._counts.keep_only(exams)
         known = _Known(exams, view.body, view.stale or not complete, began_at)
@@ -233,23 +220,6 @@ class ExamReads:
     async def _fill(self) -> bytes:
         self.figures.lists_from_database += 1
         return _encoder.encode(await self._mirror.exams())
-
-    async def _gates_of(self, exam_ids: Collection[ExamId]) -> tuple[list[Gate], bool]:
-        """The gates of these exams, and whether both stores together could be asked."""
-        found = await self._gates.look(exam_ids)
-        absent = [exam_id for exam_id in exam_ids if exam_id not in found]
-        if not absent:
-            return list(found.values()), True
-        try:
-            return [*found.values(), *await self._ledger_looks.submit(absent)], True
-        except Unavailable:
-            return list(found.values()), False
-
-    async def _ask_ledger(self, asked: Sequence[Collection[ExamId]]) -> list[list[Gate]]:
-        gates = await self._ledger.gates(list({exam_id: None for exam_ids in asked for exam_id in exam_ids}))
-        await self._gates.put(gates)
-        by_id = {gate.exam_id: gate for gate in gates}
-        return [[by_id[exam_id] for exam_id in exam_ids if exam_id in by_id] for exam_ids in asked]
 
     def _body(self, known: _Known, wanted: Filter) -> bytes:
         body = self._bodies.get(wanted)
@@ -286,7 +256,7 @@ class ExamReads:
     async def _capacity(self, exam_id: ExamId, known: _Known) -> bytes:
         exam, complete = known.exams.get(exam_id), not known.stale
         if exam is None:
-            found, complete = await self._gates_of([exam_id])
+            found, complete = await self._looks.of([exam_id])
             self._counts.learn(found)
         gate = self._counts.get(exam_id)
         if exam is None and gate is None:

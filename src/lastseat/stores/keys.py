@@ -11,7 +11,7 @@ EXAMS_AVAILABLE: Final = "user:exams:available"
 """View: the list of exams, without seat counts."""
 
 EXAMS_LIST: Final = "exams:list"
-"""View: the list of exams of the PRD's staff app."""
+"""View: the first page of staff's list of exams."""
 
 NEWS: Final = "lastseat:news"
 """Channel: announcements."""
@@ -23,6 +23,11 @@ WAKE: Final = "lastseat:wake"
 def bookings_of(contact_id: ContactId) -> str:
     """View: one student's bookings."""
     return f"user:bookings:{contact_id}"
+
+
+def exam_of(exam_id: ExamId) -> str:
+    """View: one exam as staff sees it."""
+    return f"lastseat:exam:{exam_id}"
 
 
 def last_of(view: str) -> str:
@@ -53,9 +58,11 @@ def tally_of(window: int) -> str:
 def views_changed_by(news: Announcement) -> list[str]:
     """Every view that shows something of this news; the only place that says so.
 
-    Seat counts are in no view (they come from the gate), so a booking leaves the list of exams alone.
+    Seat counts are in no view (they come from the gates), so a booking leaves the lists of exams alone. Whoever
+    changes an exam names in the news its gate, and every student whose list shows it.
     """
     changed = [bookings_of(contact_id) for contact_id in dict.fromkeys(news.contacts)]
     if news.exams_changed:
-        changed += [EXAMS_AVAILABLE, EXAMS_LIST]
+        named = [gate.exam_id for gate in news.gates] + [o.exam_id for o in news.outcomes if o.exam_id is not None]
+        changed += [EXAMS_AVAILABLE, EXAMS_LIST, *(exam_of(exam_id) for exam_id in dict.fromkeys(named))]
     return changed

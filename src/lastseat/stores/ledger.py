@@ -27,6 +27,7 @@ from lastseat.model import (
     ContactId,
     Exam,
     ExamId,
+    ExamPage,
     Gate,
     Lease,
     MoveAnswer,
@@ -36,6 +37,7 @@ from lastseat.model import (
     Page,
     Record,
     Settlement,
+    StaffExam,
 )
 from lastseat.ports import Database
 from lastseat.stores.hubspot_codec import Codec, Facts
@@ -120,6 +122,10 @@ class _Exams(msgspec.Struct):
 
 class _Exam(msgspec.Struct):
     exam: Exam | None
+
+
+class _StaffExam(msgspec.Struct):
+    exam: StaffExam | None
 
 
 class _Bookings(msgspec.Struct):
@@ -321,6 +327,14 @@ class Ledger(SqlCalls):
         """Everybody's, for staff."""
         page = await self._read("all_bookings", {"offset": offset, "limit": limit}, _Bookings)
         return Page(bookings=page.bookings, total=page.total)
+
+    async def all_exams(self, *, offset: int, limit: int) -> ExamPage:
+        """For staff: the latest first, closed and deleted ones too."""
+        return await self._read("all_exams", {"offset": offset, "limit": limit}, ExamPage)
+
+    async def staff_exam(self, exam_id: ExamId) -> StaffExam | None:
+        """One exam as staff sees it."""
+        return (await self._read("staff_exam", {"exam_id": exam_id}, _StaffExam)).exam
 
     async def booking(self, reference: str) -> Booking | None:
         """By our booking id or by HubSpot's record id."""

@@ -15,10 +15,10 @@ from typing import Final, NamedTuple, TypeVar
 
 from lastseat.errors import Unavailable
 from lastseat.group_commit import GroupCommit
-from lastseat.model import ContactId
+from lastseat.model import ContactId, ExamId
 from lastseat.ports import View
 from lastseat.settings import Settings
-from lastseat.stores.keys import EXAMS_AVAILABLE, bookings_of, last_of
+from lastseat.stores.keys import EXAMS_AVAILABLE, EXAMS_LIST, bookings_of, exam_of, last_of
 from lastseat.stores.redis import ERA, RedisTrips
 
 MAGIC: Final = b"LS1"
@@ -117,6 +117,14 @@ class ViewStore:
     async def bookings(self, contact_id: ContactId, fill: Fill) -> View:
         """One student's bookings."""
         return await self.read(bookings_of(contact_id), fill, self._settings.bookings_ttl_s)
+
+    async def all_exams(self, fill: Fill) -> View:
+        """The first page of staff's list of exams."""
+        return await self.read(EXAMS_LIST, fill, self._settings.exams_ttl_s)
+
+    async def staff_exam(self, exam_id: ExamId, fill: Fill) -> View:
+        """One exam as staff sees it."""
+        return await self.read(exam_of(exam_id), fill, self._settings.exams_ttl_s)
 
     async def read(self, key: str, fill: Fill, ttl_s: float) -> View:
         """The view, filled if need be; the last one, marked stale, while `fill` raises Unavailable."""

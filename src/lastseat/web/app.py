@@ -19,6 +19,7 @@ from lastseat.web import (
     pages,
     problems,
     session,
+    staff_reads,
     student,
     sync,
 )
@@ -92,6 +93,7 @@ def create_app(services: Services) -> FastAPI:
             services.news(fanout.hear)
     student.install(app)
     admin.install(app)
+    staff_reads.install(app)
     aside.install(app)
     sync.install(app)
     session.install(app, demo=demo)

@@ -112,6 +112,27 @@ class CancelResults(Answer, frozen=True, kw_only=True):
     summary: CancelSummary
 
 
+class CountedExam(StaffExam, frozen=True, kw_only=True):
+    """An exam as staff sees it, its seats counted now. `capacity` is what HubSpot holds."""
+
+    id: ExamId
+    remaining: int
+    status: Literal["available", "limited", "full"]
+
+
+class AllExams(Read, frozen=True, kw_only=True):
+    """A page of all exams, the latest first."""
+
+    exams: list[CountedExam]
+    pagination: Pagination
+
+
+class OneExam(Read, frozen=True, kw_only=True):
+    """One exam."""
+
+    exam: CountedExam
+
+
 class ChangedExam(Answer, frozen=True, kw_only=True):
     """The exam as HubSpot has it now."""
 

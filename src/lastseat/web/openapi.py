@@ -190,6 +190,23 @@ STAFF: dict[tuple[str, str], Operation] = {
     ),
 }
 
+STAFF_READS: dict[tuple[str, str], Operation] = {
+    ("GET", "/api/admin/mock-exams"): Operation(
+        "All exams, closed and deleted ones too",
+        {200: ("A page of exams", says.AllExams)},
+        (*_NEEDS_TOKEN, "INVALID", *_NEEDS_STORE),
+        query=staff_asks.ExamsQuery,
+        signed_in=True,
+    ),
+    ("GET", "/api/admin/mock-exams/{exam_id}"): Operation(
+        "One exam, also a deleted one",
+        {200: ("The exam", says.OneExam)},
+        (*_NEEDS_TOKEN, "EXAM_NOT_FOUND", *_NEEDS_STORE),
+        path=("exam_id",),
+        signed_in=True,
+    ),
+}
+
 ASIDE: dict[tuple[str, str], Operation] = {
     ("GET", "/api/admin/set-aside"): Operation(
         "What HubSpot refused for itself",
@@ -252,7 +269,7 @@ OPERATOR: dict[tuple[str, str], Operation] = {
 
 def operations(*, demo: bool) -> dict[tuple[str, str], Operation]:
     """Every documented endpoint."""
-    return {**STUDENT, **STAFF, **ASIDE, **SYNC, **SESSION, **OPERATOR, **(DEMO if demo else {})}
+    return {**STUDENT, **STAFF, **STAFF_READS, **ASIDE, **SYNC, **SESSION, **OPERATOR, **(DEMO if demo else {})}
 
 
 def document(*, demo: bool) -> dict[str, Any]:

@@ -45,6 +45,15 @@ class ExamBodies(Protocol):
         ...
 
 
+class StaffExamBodies(Protocol):
+    """Complete JSON answers about exams for staff."""
+
+    async def all_exams(self, *, page: int, limit: int) -> bytes: ...
+    async def one(self, exam_id: ExamId) -> bytes:
+        """Raise Refused EXAM_NOT_FOUND for an exam that nobody knows."""
+        ...
+
+
 class LiveExams(Protocol):
     """What is at hand in this process: nothing here waits for a store, but `seats_now`."""
 
@@ -158,6 +167,7 @@ class Services:
 
     settings: Settings
     exams: ExamBodies
+    staff_exams: StaffExamBodies
     bookings: BookingBodies
     booker: SeatBooker
     canceller: SeatCanceller

@@ -190,6 +190,15 @@ class MoveBody(BaseModel):
     exam_id: RecordId = Field(validation_alias=_EXAM_ID)
 
 
+class ExamsQuery(BaseModel):
+    """Which page of all exams."""
+
+    model_config = ConfigDict(frozen=True)
+
+    page: int = Field(1, ge=1, le=PAGE_MOST)
+    limit: int = Field(20, ge=1, le=LIMIT_MOST)
+
+
 class AsideQuery(BaseModel):
     """Which page of the rows set aside."""
 

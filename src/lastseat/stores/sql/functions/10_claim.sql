@@ -152,8 +152,12 @@ $$;
 
 create or replace function lastseat_api.gates(args jsonb) returns jsonb
     language sql stable security definer set search_path = hubspot_sync, pg_temp as $$
-    select jsonb_build_object('gates', coalesce(jsonb_agg(gate_of(e)), '[]')) from hubspot_mock_exams e
-     where case when jsonb_typeof(args -> 'exam_ids') = 'array'
-                then e.hubspot_id in (select jsonb_array_elements_text(args -> 'exam_ids'))
-                else e.archived_at is null and e.exam_date >= current_date - 1 end
+    select jsonb_build_object('gates', coalesce(jsonb_agg(g.gate), '[]')) from (
+        select gate_of(e) as gate from hubspot_mock_exams e
+         where e.hubspot_id = any (array(select jsonb_array_elements_text(args -> 'exam_ids')
+                                          where jsonb_typeof(args -> 'exam_ids') = 'array'))
+        union all
+        select gate_of(e) from hubspot_mock_exams e
+         where jsonb_typeof(args -> 'exam_ids') is distinct from 'array'
+           and e.archived_at is null and e.exam_date >= current_date - 1) g
 $$;

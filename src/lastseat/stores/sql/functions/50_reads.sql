@@ -35,15 +35,6 @@ create or replace function lastseat_api.bookings(args jsonb) returns jsonb
       from bookings_shown s where s.contact_id = args ->> 'contact_id'
 $$;
 
-create or replace function lastseat_api.all_bookings(args jsonb) returns jsonb
-    language sql stable security definer set search_path = hubspot_sync, pg_temp as $$
-    select jsonb_build_object(
-        'total', (select count(*) from bookings_shown),
-        'bookings', (select coalesce(jsonb_agg(to_jsonb(s) - 'booking_key'), '[]') from (
-            select * from bookings_shown order by exam_date desc nulls last, booking_id
-            offset (args ->> 'offset')::integer limit (args ->> 'limit')::integer) s))
-$$;
-
 create or replace function lastseat_api.booking(args jsonb) returns jsonb
     language sql stable security definer set search_path = hubspot_sync, pg_temp as $$
     select jsonb_build_object('booking', (

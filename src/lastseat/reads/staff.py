@@ -1,0 +1,77 @@
+"""Answers what staff asks of exams: all of them page by page, and one with everything; never asks HubSpot.
+
+The first page and single exams come from views, further pages from the mirror; seat counts are always the gates'.
+"""
+
+import math
+from typing import Final
+
+import msgspec
+
+from lastseat.errors import Refused
+from lastseat.model import ExamId, ExamPage, StaffExam
+from lastseat.ports import Mirror, Views
+from lastseat.reads.counts import SeatLooks
+from lastseat.reads.shown import seats, status
+
+FIRST_PAGE: Final = 100  # Limit: exams in the view; also the most that one page may have
+
+_encoder = msgspec.json.Encoder()
+_pages = msgspec.json.Decoder(ExamPage)
+_exams = msgspec.json.Decoder(StaffExam | None)
+
+
+class StaffExamReads:
+    """Complete JSON bodies about exams for staff: closed, past and deleted ones too."""
+
+    def __init__(self, mirror: Mirror, looks: SeatLooks, views: Views) -> None:
+        self._mirror = mirror
+        self._looks = looks
+        self._views = views
+
+    async def all_exams(self, *, page: int, limit: int) -> bytes:
+        """`{"success": true, "exams": […], "pagination": {page, limit, total, pages}}`, the latest exam first."""
+        if page < 1 or not 1 <= limit <= FIRST_PAGE:
+            raise Refused(f"page must be 1 or more, limit between 1 and {FIRST_PAGE}", field="limit")
+        first, last, stale = (page - 1) * limit, page * limit, False
+        if last <= FIRST_PAGE:
+            view = await self._views.all_exams(self._first_page)
+            found, stale = _pages.decode(view.body), view.stale
+            exams = found.exams[first:last]
+        else:
+            found = await self._mirror.all_exams(offset=first, limit=limit)
+            exams = found.exams
+        shown, complete = await self._with_seats(exams)
+        pagination = {"page": page, "limit": limit, "total": found.total, "pages": math.ceil(found.total / limit)}
+        return _said({"exams": shown, "pagination": pagination}, stale=stale or not complete)
+
+    async def one(self, exam_id: ExamId) -> bytes:
+        """`{"success": true, "exam": {…}}`."""
+
+        async def fill() -> bytes:
+            return _encoder.encode(await self._mirror.staff_exam(exam_id))
+
+        view = await self._views.staff_exam(exam_id, fill)
+        exam = _exams.decode(view.body)
+        if exam is None:
+            raise Refused("There is no such exam", code="EXAM_NOT_FOUND")
+        (shown,), complete = await self._with_seats([exam])
+        return _said({"exam": shown}, stale=view.stale or not complete)
+
+    async def _first_page(self) -> bytes:
+        return _encoder.encode(await self._mirror.all_exams(offset=0, limit=FIRST_PAGE))
+
+    async def _with_seats(self, exams: list[StaffExam]) -> tuple[list[dict[str, object]], bool]:
+        gates, complete = await self._looks.of([exam.hubspot_id for exam in exams])
+        known = {gate.exam_id: gate for gate in gates}
+        shown: list[dict[str, object]] = []
+        for exam in exams:
+            capacity, taken, remaining = seats(exam, known.get(exam.hubspot_id))
+            counts = {"total_bookings": taken, "remaining": remaining, "status": status(capacity, remaining)}
+            # The capacity stays what HubSpot holds: while a change lowers it, students see the lower one already.
+            shown.append({"id": exam.hubspot_id, **msgspec.structs.asdict(exam), **counts})
+        return shown, complete
+
+
+def _said(facts: dict[str, object], *, stale: bool) -> bytes:
+    return _encoder.encode({"success": True, **facts, **({"stale": True} if stale else {})})
