@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from lastseat.stores.cursors import UpkeepStore
 from lastseat.stores.hubspot_codec import Codec
-from lastseat.stores.ledger import Ledger
 from lastseat.upkeep import schema
 from tests.contract.servers import IN_LANE, Servers
 from tests.contract.ways import DIRECT, NAMES, Transport, Way, way_to
@@ -49,10 +49,16 @@ async def database(way: Way) -> AsyncIterator[Transport]:
     await database.close()
 
 
-def ledger_over(database: Transport) -> Ledger:
-    return Ledger(database, Codec("America/Toronto"), timezone="America/Toronto", verify_after_s=0.05)
+def ledger_over(database: Transport) -> UpkeepStore:
+    return UpkeepStore(database, Codec("America/Toronto"), timezone="America/Toronto", verify_after_s=0.05)
 
 
 @pytest.fixture
-def ledger(database: Transport) -> Ledger:
+def ledger(database: Transport) -> UpkeepStore:
     return ledger_over(database)
+
+
+@pytest.fixture
+def store(ledger: UpkeepStore) -> UpkeepStore:
+    """The same, by the name of what an operator starts."""
+    return ledger
