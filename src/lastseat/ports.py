@@ -8,8 +8,6 @@ import msgspec
 
 from lastseat.model import (
     Announcement,
-    AsideAnswer,
-    AsidePage,
     Backlog,
     Booking,
     BookingId,
@@ -35,10 +33,10 @@ from lastseat.model import (
     Page,
     Record,
     RowResult,
-    Sample,
     Settlement,
     StaffExam,
 )
+from lastseat.model_upkeep import AsideAnswer, AsidePage, Sample
 
 
 class Database(Protocol):

@@ -1,4 +1,4 @@
-"""Students and staff who ask until they know, with the same key, at whichever process lives; all they hear is kept."""
+"""Students and staff who ask until they know, with the same key, at whichever process lives; all is kept."""
 
 import asyncio
 import time

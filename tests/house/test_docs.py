@@ -59,7 +59,7 @@ def test_a_forgotten_module_would_be_seen():
 
 
 def _shown(default: object) -> str:
-    return "" if default is None else f"`{default}`" if not isinstance(default, float) else f"`{default:g}`"
+    return "" if default is None else f"`{default}`" if not isinstance(default, float) else f"`{default:.12g}`"
 
 
 def test_the_table_of_settings_is_the_settings():

@@ -10,9 +10,6 @@ import msgspec
 
 from lastseat.errors import LastseatError, Refused
 from lastseat.model import (
-    AsideAnswer,
-    AsidePage,
-    AsideRow,
     Booking,
     CancelAnswer,
     CancelOutcome,
@@ -27,6 +24,7 @@ from lastseat.model import (
     MoveRequest,
     StaffExam,
 )
+from lastseat.model_upkeep import AsideAnswer, AsidePage, AsideRow
 from lastseat.settings import Settings
 from lastseat.web.auth import sign
 from lastseat.web.documents import CountedExam, ListedExam

@@ -6,13 +6,13 @@ from typing import Final
 from lastseat.stores import schema_store
 from lastseat.stores.schema_store import Step
 
-ROW_LOCK: Final = "row-lock"
+ROW_WAIT: Final = "row-lock"
 VERIFY: Final = "verify"
-GUARDS: Final = (ROW_LOCK, VERIFY)
+GUARDS: Final = (ROW_WAIT, VERIFY)
 NEVER_S: Final = 3_000.0
 
 # The pause stands where the wait for the lock was: without it two servers seldom read the same snapshot.
-_WITHOUT_ROW_LOCK = """
+_WITHOUT_ROW_WAIT = """
 do $body$
 declare
     source text := pg_get_functiondef('lastseat_api.claim(jsonb)'::regprocedure);
@@ -36,5 +36,5 @@ def settings_without(guard: str) -> Mapping[str, str]:
 
 async def take_away(guard: str, postgres_url: str) -> None:
     """Take the guard out of the database, if that is where it is."""
-    if guard == ROW_LOCK:
-        await schema_store.run(postgres_url, [Step("the ledger without its row lock", _WITHOUT_ROW_LOCK)])
+    if guard == ROW_WAIT:
+        await schema_store.run(postgres_url, [Step("the ledger without its row lock", _WITHOUT_ROW_WAIT)])

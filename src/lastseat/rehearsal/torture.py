@@ -63,7 +63,7 @@ class Torture:
     @property
     def seats(self) -> int:
         """Of all exams together."""
-        return self.exams * (CROWDED if self.without == controls.ROW_LOCK else SEATS_PER_EXAM)
+        return self.exams * (CROWDED if self.without == controls.ROW_WAIT else SEATS_PER_EXAM)
 
 
 async def torture(wanted: Torture, keep: Path | None, *, say: Say = silent) -> Report:

@@ -4,7 +4,8 @@ from collections.abc import Collection
 
 import msgspec
 
-from lastseat.model import AsideAnswer, AsidePage, ExamId, Sample
+from lastseat.model import ExamId
+from lastseat.model_upkeep import AsideAnswer, AsidePage, Sample
 from lastseat.stores.sql_calls import SqlCalls
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from lastseat.errors import LastseatError
 from lastseat.evidence import Evidence
 from lastseat.invariants import Verdict, check_all
-from lastseat.model import Sample
+from lastseat.model_upkeep import Sample
 from lastseat.ports import Gates, Sampler
 from lastseat.settings import Settings
 

@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from lastseat.model import AsideRow, Booking, ChangeKind, Exam, ExamId, StaffExam
+from lastseat.model import Booking, ChangeKind, Exam, ExamId, StaffExam
+from lastseat.model_upkeep import AsideRow
 from lastseat.web.services import SampleStudent
 
 

@@ -10,8 +10,6 @@ import msgspec
 
 from lastseat.model import (
     Announcement,
-    AsideAnswer,
-    AsidePage,
     CancelAnswer,
     CancelRequest,
     Change,
@@ -23,6 +21,7 @@ from lastseat.model import (
     Gate,
     MoveRequest,
 )
+from lastseat.model_upkeep import AsideAnswer, AsidePage
 from lastseat.ports import Tally
 from lastseat.settings import Settings
 from lastseat.writes.move import Moved

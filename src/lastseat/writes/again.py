@@ -1,7 +1,7 @@
 """Shows staff what HubSpot refused for itself and tries it anew; never gives a seat that a new booking would not."""
 
 from lastseat.errors import Refused
-from lastseat.model import AsideAnswer, AsidePage
+from lastseat.model_upkeep import AsideAnswer, AsidePage
 from lastseat.ports import AsideLedger, Bulletin
 
 
