@@ -14,7 +14,7 @@ def at(step: int, **read: dict[str, int]) -> Progress:
 
 
 @pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
+def terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> pytest.CaptureFixture[str]:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     return capsys
 
