@@ -119,6 +119,24 @@ begin
 end
 $$;
 
+-- Students whose list of bookings shows something of these exams that changed within the last minute. Crash: a call
+-- whose reply was lost is sent again and then changes nothing; the audit still knows.
+create or replace function hubspot_sync.students_who_see(exam_ids text[]) returns jsonb
+    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    with changed as (
+        select distinct a.record_id as exam_id from audit_log a
+         where a.record_id = any (exam_ids) and a.performed_at > now() - interval '1 minute'
+           and a.table_name = 'hubspot_mock_exams' and a.operation in ('INSERT', 'UPDATE')
+           and exists (select from unnest('{mock_exam_name,mock_type,location,exam_date,start_time,end_time}'::text[]) f
+                        where a.old_values -> f is distinct from a.new_values -> f)
+    )
+    select coalesce(jsonb_agg(x.contact_id), '[]') from (
+        select b.contact_id from hubspot_bookings b join changed c on c.exam_id = b.mock_exam_id
+        union
+        select k.contact_id from claims k join changed c using (exam_id) where k.hubspot_id is null
+    ) x where x.contact_id is not null
+$$;
+
 create or replace function hubspot_sync.mirror_exams(facts jsonb, actor text) returns jsonb
     language plpgsql set search_path = hubspot_sync, pg_temp as $$
 declare
@@ -177,7 +195,7 @@ begin
            (select count(*) from hubspot_bookings b where b.mock_exam_id = e.hubspot_id and b.holds)
          + (select count(*) from claims c where c.exam_id = e.hubspot_id and c.state = 'open')
      where e.hubspot_id = any (fresh);
-    return jsonb_build_object('exam_ids', to_jsonb(exam_ids), 'contacts', '[]'::jsonb);
+    return jsonb_build_object('exam_ids', to_jsonb(exam_ids), 'contacts', students_who_see(exam_ids));
 end
 $$;
 
@@ -211,7 +229,8 @@ begin
         refuse_archives(array(select jsonb_array_elements_text(bookings -> 'exam_ids'))))));
     return jsonb_build_object(
         'gates', gates_of(array(select jsonb_array_elements_text((exams -> 'exam_ids') || (bookings -> 'exam_ids')))),
-        'contacts', bookings -> 'contacts',
+        'contacts', (select coalesce(jsonb_agg(distinct c), '[]')
+                       from jsonb_array_elements((exams -> 'contacts') || (bookings -> 'contacts')) c),
         'exams_changed', exams -> 'exam_ids' <> '[]');
 end
 $$;

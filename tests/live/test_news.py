@@ -1,0 +1,315 @@
+"""Every write drops every view that shows what it changed, and nothing is dropped that nobody reads."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import msgspec
+import pytest
+
+from lastseat.model import Announcement, ContactId, ExamId, Gate, Outcome, Record
+from lastseat.settings import Settings
+from lastseat.stores import keys
+from lastseat.stores.care import Care
+from lastseat.stores.views import ViewStore
+from lastseat.writes.again import SecondTry
+from tests.live.kept import Kept
+from tests.staff.world import EXAM, OTHER, StaffWorld, in_days, until
+
+ANNA, BEN, CARA = "701", "702", "703"
+Write = Callable[[StaffWorld], Awaitable[object]]
+
+
+def later() -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=1)
+
+
+async def booked(world: StaffWorld, contact: str, exam: str = EXAM) -> str:
+    claim = await world.book(contact, exam)
+    assert claim.state == "booked"
+    return claim.booking_id
+
+
+async def one_books(world: StaffWorld) -> None:
+    await booked(world, CARA)
+
+
+async def one_is_refused(world: StaffWorld) -> None:
+    world.hubspot.refuse("create")
+    assert await world.book_all([CARA]) == ["REFUSED_BY_HUBSPOT"]
+
+
+async def one_cancels(world: StaffWorld) -> None:
+    assert await world.cancel(world.mine[ANNA]) in ("cancelled", "pending")
+
+
+async def one_moves(world: StaffWorld) -> None:
+    await world.move(world.mine[ANNA])
+
+
+async def an_exam_is_renamed(world: StaffWorld) -> None:
+    await world.update(mock_exam_name="Another name")
+
+
+async def an_exam_moves_to_another_day_and_place(world: StaffWorld) -> None:
+    await world.update(exam_date=in_days(33), location="Vancouver", start_time="10:00", end_time="12:00")
+
+
+async def seats_are_taken_away(world: StaffWorld) -> None:
+    await world.update(capacity=5)
+
+
+async def seats_are_added(world: StaffWorld) -> None:
+    await world.update(capacity=50)
+
+
+async def an_exam_is_closed(world: StaffWorld) -> None:
+    await world.update(is_active="inactive")
+
+
+async def an_exam_is_made(world: StaffWorld) -> None:
+    await world.create()
+
+
+async def an_exam_is_deleted_with_its_bookings(world: StaffWorld) -> None:
+    await world.change("exam_archive", EXAM, cancel_bookings=True)
+
+
+async def an_exam_is_brought_back(world: StaffWorld) -> None:
+    await world.change("exam_archive", OTHER)
+    await world.settled()
+    await world.kept.fill()
+    await world.change("exam_restore", OTHER)
+
+
+async def hubspot_renames_an_exam(world: StaffWorld) -> None:
+    world.hubspot.exams[EXAM] |= {"mock_exam_name": "Renamed in HubSpot", "location": "Montreal"}
+    record = world.hubspot.exam_record(EXAM)
+    await world.bulletin.announce(await world.ledger.mirror(exams=[record]))
+
+
+async def hubspot_deletes_an_exam(world: StaffWorld) -> None:
+    record = Record(hubspot_id=EXAM, properties={}, archived=True, updated_at=later())
+    await world.bulletin.announce(await world.ledger.mirror(exams=[record]))
+
+
+async def hubspot_changes_a_booking(world: StaffWorld) -> None:
+    await _mirror_booking(world, {"attendance": "Present", "is_active": "Completed"})
+
+
+async def hubspot_gives_a_booking_to_another_student(world: StaffWorld) -> None:
+    await _mirror_booking(world, {"contact_id": CARA})
+
+
+async def hubspot_puts_a_booking_into_another_exam(world: StaffWorld) -> None:
+    await _mirror_booking(world, {"mock_exam_id": OTHER})
+
+
+async def hubspot_deletes_a_booking(world: StaffWorld) -> None:
+    record = world.hubspot.record(world.mine[ANNA])
+    gone = Record(hubspot_id=record.hubspot_id, properties={}, archived=True, updated_at=later())
+    await world.bulletin.announce(await world.ledger.mirror(bookings=[gone]))
+
+
+async def hubspot_has_a_booking_that_we_never_made(world: StaffWorld) -> None:
+    facts = {"mock_exam_id": EXAM, "contact_id": CARA, "is_active": "Active", "booking_status": "confirmed"}
+    record = Record(hubspot_id="66001", properties=facts, updated_at=later())
+    await world.bulletin.announce(await world.ledger.mirror(bookings=[record]))
+
+
+async def _mirror_booking(world: StaffWorld, facts: dict[str, str]) -> None:
+    known = world.hubspot.records[world.mine[ANNA]]
+    known.update(facts)
+    record = Record(hubspot_id=known["id"], properties=dict(known), updated_at=later())
+    await world.bulletin.announce(await world.ledger.mirror(bookings=[record]))
+
+
+async def a_refused_one_is_tried_again(world: StaffWorld) -> None:
+    await one_is_refused(world)
+    await world.settled()
+    await world.kept.fill()
+    world.hubspot.answer = world.hubspot.write
+    care = Care(world.database)
+    (row,) = (await care.set_aside(offset=0, limit=10)).rows
+    answer = await SecondTry(ledger=care, bulletin=world.bulletin).retry(
+        row.outbox_id, caller="staff:clerk", request_id="r"
+    )
+    assert answer.outcome == "queued"
+
+
+async def a_late_look_finds_another_state(world: StaffWorld) -> None:
+    world.hubspot.answer = lambda kind, row: msgspec.structs.replace(world.hubspot.write(kind, row), uncertain=True)
+    reference = await booked(world, CARA)
+    world.hubspot.answer = world.hubspot.write
+    world.hubspot.records[reference]["attendance"] = "Present"
+    await until(lambda: nothing_to_verify(world))
+
+
+async def nothing_to_verify(world: StaffWorld) -> bool:
+    return not await world.fetch("select 1 from hubspot_sync.outbox where verify_at is not null")
+
+
+WRITES: list[Write] = [
+    a_late_look_finds_another_state,
+    a_refused_one_is_tried_again,
+    one_books,
+    one_is_refused,
+    one_cancels,
+    one_moves,
+    an_exam_is_renamed,
+    an_exam_moves_to_another_day_and_place,
+    seats_are_taken_away,
+    seats_are_added,
+    an_exam_is_closed,
+    an_exam_is_made,
+    an_exam_is_deleted_with_its_bookings,
+    an_exam_is_brought_back,
+    hubspot_renames_an_exam,
+    hubspot_deletes_an_exam,
+    hubspot_changes_a_booking,
+    hubspot_gives_a_booking_to_another_student,
+    hubspot_puts_a_booking_into_another_exam,
+    hubspot_deletes_a_booking,
+    hubspot_has_a_booking_that_we_never_made,
+]
+
+
+@pytest.fixture
+async def world(schema_database_url: str) -> AsyncIterator[StaffWorld]:
+    """Anna and Ben are booked, Cara is not; all views are filled."""
+    world = StaffWorld(schema_database_url, verify_after_s=0.3)
+    world.start_relay()
+    for exam in (EXAM, OTHER):
+        await world.exam(20, exam)
+    world.mine = {contact: await booked(world, contact) for contact in (ANNA, BEN)}
+    await world.settled()
+    world.kept = Kept(world, [ANNA, BEN, CARA], [EXAM, OTHER])
+    await world.kept.fill()
+    yield world
+    await world.close()
+
+
+@pytest.mark.parametrize("write", WRITES, ids=lambda write: write.__name__)
+async def test_a_write_drops_every_view_that_shows_it(world: StaffWorld, write: Write):
+    await write(world)
+    assert await world.kept.outdated() == [], "as soon as the write is answered"
+    await world.settled()
+    assert await world.kept.outdated() == [], "when HubSpot has spoken"
+
+
+@pytest.mark.parametrize(
+    ("forgotten", "write"),
+    [
+        (keys.bookings_of(ContactId(ANNA)), one_cancels),
+        (keys.bookings_of(ContactId(BEN)), an_exam_is_renamed),
+        (keys.EXAMS_AVAILABLE, an_exam_is_closed),
+        (keys.EXAMS_LIST, an_exam_is_made),
+        (keys.exam_of(ExamId(EXAM)), hubspot_renames_an_exam),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+async def test_a_view_that_is_not_dropped_is_found(world: StaffWorld, forgotten: str, write: Write):
+    """The control: without its drop, the same check finds the view outdated."""
+    kept = Kept(
+        world,
+        [ANNA, BEN, CARA],
+        [EXAM, OTHER],
+        lambda news: [view for view in keys.views_changed_by(news) if view != forgotten],
+    )
+    await kept.fill()
+    await write(world)
+    await world.settled()
+    assert forgotten in await kept.outdated()
+
+
+# Functions that write, and show nobody anything of it: leases, cursors, and marks of the relay.
+SILENT = {
+    "announced",
+    "backlog",
+    "housekeep",
+    "release_lease",
+    "save_cursor",
+    "send",
+    "some_exams",
+    "take_lease",
+    "to_verify",
+    "unannounced",
+}
+# Functions that write what views show, and a write above that goes through them.
+HEARD = {
+    "cancel": one_cancels,
+    "change_exam": an_exam_is_renamed,
+    "claim": one_books,
+    "mirror": hubspot_changes_a_booking,
+    "mirror_page": hubspot_renames_an_exam,  # a page at a time, through the same function
+    "move_booking": one_moves,
+    "retry_aside": a_refused_one_is_tried_again,
+    "settle": one_books,
+    "verified": a_late_look_finds_another_state,
+}
+
+
+async def test_every_function_that_writes_has_a_case_or_shows_nothing(schema_database_url: str):
+    connection = await asyncpg.connect(schema_database_url)
+    rows = await connection.fetch(
+        "select p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace"
+        " where n.nspname = 'lastseat_api' and p.provolatile = 'v'"
+    )
+    await connection.close()
+    assert {row["proname"] for row in rows} == SILENT | set(HEARD)
+    assert set(HEARD.values()) <= set(WRITES)
+
+
+class Listening:
+    """Stands for Redis and notes the keys that scripts touch."""
+
+    era = "0" * 16
+
+    def __init__(self) -> None:
+        self.read: set[str] = set()
+
+    async def script(self, name: str, keys: list[str], args: list[object]) -> object:
+        if name == "view_look":
+            self.read.add(keys[0])
+        return None
+
+    async def execute(self, *command: object) -> None:
+        return None
+
+
+async def test_no_delete_names_a_key_that_nobody_reads():
+    gate = Gate(exam_id=ExamId(EXAM), version=1, capacity=1, remaining=1, open=True)
+    made = Outcome(claim_id=None, booking_id=None, contact_id=None, exam_id=ExamId(OTHER), state="booked")
+    everything = Announcement(gates=[gate], contacts=[ContactId(ANNA)], outcomes=[made], exams_changed=True)
+    redis = Listening()
+    views = ViewStore(redis, Settings())
+
+    async def fill() -> bytes:
+        return b"[]"
+
+    await views.exams(fill)
+    await views.all_exams(fill)
+    await views.bookings(ContactId(ANNA), fill)
+    for exam in (EXAM, OTHER):
+        await views.staff_exam(ExamId(exam), fill)
+    assert set(keys.views_changed_by(everything)) == redis.read
+    reads = {name for name in vars(ViewStore) if re.fullmatch(r"exams|bookings|all_exams|staff_exam", name)}
+    assert reads == {name for name in vars(ViewStore) if not name.startswith("_")} - {
+        "read",
+        "void",
+        "trust",
+        "close",
+    }
+
+
+def test_one_module_names_every_key():
+    from tests.house import rules
+
+    named = re.compile(r"""["'](?:lastseat:(?:gate|exam|last|budget|tally|news|wake)|user:|exams:list|capacity:)""")
+    found = {
+        rules.short(path)
+        for path in rules.with_suffix(".py", ".lua", under="src/lastseat")
+        if named.search(path.read_text("utf-8"))
+    }
+    assert found == {"src/lastseat/stores/keys.py"}
