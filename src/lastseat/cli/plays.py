@@ -1,5 +1,6 @@
 """`lastseat rush` and `lastseat demo`: options in, tables and progress out; plays and judges nothing itself."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from lastseat.embedded.folder import data_folder
 from lastseat.rehearsal import table
 from lastseat.rehearsal.demo import Audience, Demo, Stage, play_demo
 from lastseat.rehearsal.judge import Report
+from lastseat.rehearsal.loopback import refuse_elsewhere
 from lastseat.rehearsal.rehearse import Rehearsal, rehearse
 from lastseat.rehearsal.tokens import staff_token, student_token
 from lastseat.settings import load
@@ -62,6 +64,7 @@ def rush(*, keep: Path | None, as_json: bool, **wanted: object) -> None:
     Brings its own stores, its own emulated HubSpot and its own site on this machine, releases every student at once
     over a warm connection each, and judges what happened from the logs. Exit 1 when an invariant broke.
     """
+    refuse_elsewhere(os.environ, "A rush")
     rehearsal = msgspec.convert(wanted, Rehearsal)
     report = run(lambda: rehearse(rehearsal, keep, say=say))
     click.echo(_as_json(report) if as_json else table.told(report))

@@ -35,7 +35,7 @@ SEATS_PER_EXAM: Final = 24
 CROWDED: Final = 5
 """Seats of an exam when it is to be seen that the last one is sold twice: then every seat is a last one."""
 LATE_EVERY_S: Final = 3.0
-WISHES_PER_S: Final = 120
+WISHES_PER_S: Final = 140
 VERIFY_AFTER_S: Final = LONGEST_LATE_S + 2
 NEWS_S: Final = 1.0
 """How long the servers have to show what was done last; a tenth of it is promised."""

@@ -1,0 +1,286 @@
+"""The judge of a torture sees each planted fault, counts it where it belongs, and sees none where there is none."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lastseat.errors import SetupError
+from lastseat.rehearsal.history import read_kept
+from lastseat.rehearsal.torture_judge import MUST_BE_ZERO, Report, judge
+from tests.torture.good_torture import BEGAN, EXAM, OTHER, GoodTorture, iso
+
+Spoil = Callable[[GoodTorture], object]
+
+
+def judged(torture: GoodTorture, tmp_path: Path) -> Report:
+    return judge(read_kept(torture.write(tmp_path / "kept")))
+
+
+def test_a_good_torture_is_counted_and_found_good(tmp_path: Path):
+    report = judged(GoodTorture(), tmp_path)
+    assert report.violations == []
+    assert report.passed
+    assert (report.requests, report.booked, report.cancelled) == (10, 5, 2)
+    assert report.kills.server == 1
+    assert [getattr(report, name) for name in MUST_BE_ZERO] == [0] * 5
+    assert report.recovery_max_s == 6.0
+    assert report.longest_outage_ms == 10_000.0
+
+
+def lose_in_hubspot(t: GoodTorture):
+    t.records[2]["archived"] = True
+
+
+def lose_in_the_mirror(t: GoodTorture):
+    t.ledger["hubspot_bookings"][2]["holds"] = False
+
+
+def bring_back(t: GoodTorture):
+    t.records[0]["properties"]["is_active"] = "Active"
+
+
+def copy_a_record(t: GoodTorture):
+    t.records.append(t.record("909", "LS-3", "cem", EXAM))
+
+
+def give_a_second_seat(t: GoodTorture):
+    t.records[2]["properties"] |= {"contact_id": "eve"}
+
+
+def invent_a_record(t: GoodTorture):
+    t.records.append(t.record("910", "LS-9", "zoe", EXAM, "Cancelled"))
+
+
+def tell_two_bookings_for_one_wish(t: GoodTorture):
+    t.said.append(t.line("eve", "book", 33, "k7", 201, told="LS-3", exam_id=EXAM, shown="eve"))
+
+
+def sell_in_the_middle_by_what_was_told(t: GoodTorture):
+    """Cem gets a seat while Ada and Ben still hold theirs, and the ledger's instants hide it."""
+    t.said[7] |= {"at": BEGAN + 9, "sent_at": BEGAN + 8.9}
+    t.ledger["audit_log"] = []
+
+
+def sell_in_the_middle_by_what_was_written(t: GoodTorture):
+    """The mirror shows Cem's record while Ada's and Ben's surely hold; nobody was told early."""
+    t.ledger["audit_log"][4]["performed_at"] = iso(9)
+
+
+def sell_too_much_in_the_end(t: GoodTorture):
+    t.ledger["claims"].append(t.claim("LS-8", "zoe", "908", EXAM, "k1", 33))
+    t.records.append(t.record("908", "LS-8", "zoe", EXAM))
+
+
+def leave_a_seat_empty(t: GoodTorture):
+    t.said = [line for line in t.said if line["contact_id"] != "eve"]
+    t.records.pop()
+    for table in ("claims", "hubspot_bookings", "outbox"):
+        t.ledger[table].pop()
+    t.ledger["hubspot_mock_exams"][0]["seats_taken"] = 1
+
+
+def take_a_seat_for_nobody(t: GoodTorture):
+    t.ledger["hubspot_mock_exams"][1]["seats_taken"] = 2
+
+
+def say_full_too_early(t: GoodTorture):
+    t.said.append(t.line("dan", "book", 0.5, "k8", 409, code="SESSION_FULL", exam_id=EXAM))
+
+
+def never_answer(t: GoodTorture):
+    t.said.append(t.line("dan", "book", 29, "k8", 503, code="UNAVAILABLE", exam_id=EXAM))
+
+
+def never_end_a_202(t: GoodTorture):
+    t.said[7] |= {"status": 202, "state": "Pending"}
+
+
+def never_end_a_cancel(t: GoodTorture):
+    del t.said[6]
+
+
+def answer_500(t: GoodTorture):
+    t.said.append(t.line("dan", "book", 7.5, "k3", 500, code="INTERNAL", exam_id=EXAM))
+
+
+def deny_an_own_booking(t: GoodTorture):
+    t.said.append(t.line("ben", "status", 21, "k2", 404, code="BOOKING_NOT_FOUND", booking_id="LS-2"))
+
+
+def show_anothers_booking(t: GoodTorture):
+    t.said[0]["shown"] = "eve"
+
+
+def say_already_booked_to_a_stranger(t: GoodTorture):
+    t.said.append(t.line("dan", "book", 8, "k8", 409, code="ALREADY_BOOKED", exam_id=OTHER))
+
+
+def give_a_seat_to_whom_no_was_said(t: GoodTorture):
+    t.ledger["claims"][2]["idempotency_key"] = "k3"
+    t.said = [line for line in t.said if line["contact_id"] != "cem"]
+
+
+def show_an_old_list(t: GoodTorture):
+    t.views[1]["bookings"] = {"LS-1": "Active"}
+
+
+def show_an_old_count(t: GoodTorture):
+    t.views[0]["remaining"][EXAM] = 1
+
+
+def fail_a_look(t: GoodTorture):
+    t.views[2] |= {"status": 503, "bookings": {}}
+
+
+def forget_a_link(t: GoodTorture):
+    t.records[3]["associations"] = {}
+
+
+def leave_an_old_total(t: GoodTorture):
+    t.exams[0]["properties"]["total_bookings"] = "1"
+
+
+def leave_a_row(t: GoodTorture):
+    t.ledger["outbox"][1]["state"] = "waiting"
+
+
+def leave_a_look_undone(t: GoodTorture):
+    t.ledger["outbox"][1]["verify_at"] = iso(35)
+
+
+def set_a_row_aside(t: GoodTorture):
+    t.ledger["outbox"][1] |= {"state": "aside", "last_error": "no such contact"}
+
+
+def fail_in_a_server(t: GoodTorture):
+    t.log += ["ERROR unexpected error", "Traceback (most recent call last):", "ZeroDivisionError"]
+
+
+def run_ahead_with_a_gate(t: GoodTorture):
+    t.gates[0]["version"] = 99
+
+
+def skip_a_blow(t: GoodTorture):
+    t.struck.pop(0)
+
+
+def never_recover(t: GoodTorture):
+    for line in t.said[4:]:
+        line["server"] = 1
+
+
+PLANTED: list[tuple[Spoil, str, dict[str, int]]] = [
+    (lose_in_hubspot, "lost", {"lost": 1, "stranded": 1}),
+    (lose_in_the_mirror, "lost", {"lost": 1, "stranded": 1}),
+    (bring_back, "came_back", {"oversold": 1}),
+    (copy_a_record, "duplicates", {"duplicates": 2, "oversold": 1}),
+    (give_a_second_seat, "duplicates", {"duplicates": 1, "lost": 1}),
+    (invent_a_record, "duplicates", {"duplicates": 1}),
+    (tell_two_bookings_for_one_wish, "duplicates", {"duplicates": 1}),
+    (sell_in_the_middle_by_what_was_told, "oversold", {"oversold": 1}),
+    (sell_in_the_middle_by_what_was_written, "oversold", {"oversold": 1}),
+    (sell_too_much_in_the_end, "oversold", {"oversold": 1}),
+    (leave_a_seat_empty, "stranded", {"stranded": 1}),
+    (take_a_seat_for_nobody, "stranded", {"stranded": 1}),
+    (say_full_too_early, "stranded", {"stranded": 1}),
+    (never_answer, "unresolved", {"unresolved": 1}),
+    (never_end_a_202, "unresolved", {"unresolved": 1}),
+    (never_end_a_cancel, "unresolved", {"unresolved": 1}),
+    (answer_500, "answers", {}),
+    (deny_an_own_booking, "answers", {}),
+    (show_anothers_booking, "answers", {}),
+    (say_already_booked_to_a_stranger, "answers", {}),
+    (give_a_seat_to_whom_no_was_said, "answers", {}),
+    (show_an_old_list, "views", {}),
+    (show_an_old_count, "views", {}),
+    (fail_a_look, "views", {}),
+    (forget_a_link, "links", {}),
+    (leave_an_old_total, "totals", {}),
+    (leave_a_row, "outbox", {}),
+    (leave_a_look_undone, "outbox", {}),
+    (set_a_row_aside, "outbox", {}),
+    (fail_in_a_server, "logs", {}),
+    (run_ahead_with_a_gate, "I7", {}),
+    (skip_a_blow, "play", {}),
+    (never_recover, "play", {}),
+]
+
+
+@pytest.mark.parametrize(("spoil", "kind", "counts"), PLANTED, ids=[spoil.__name__ for spoil, _, _ in PLANTED])
+def test_the_judge_sees_a_planted_fault(spoil: Spoil, kind: str, counts: dict[str, int], tmp_path: Path):
+    torture = GoodTorture()
+    spoil(torture)
+    report = judged(torture, tmp_path)
+    assert kind in {violation.kind for violation in report.violations}
+    assert {name: getattr(report, name) for name in MUST_BE_ZERO if getattr(report, name)} == counts
+    assert not report.passed
+
+
+def test_every_number_that_must_be_zero_has_a_planted_fault():
+    assert {name for _, _, counts in PLANTED for name in counts} == set(MUST_BE_ZERO)
+
+
+def test_a_lost_reply_followed_by_a_refusal_leaves_open_who_is_right(tmp_path: Path):
+    """The first try may have won after the second heard no; the student sees it in the list, and nothing is wrong."""
+    torture = GoodTorture()
+    torture.ledger["claims"][2]["idempotency_key"] = "k3"
+    torture.said = [line for line in torture.said if line["contact_id"] != "cem"]
+    torture.said.append(torture.line("dan", "book", 6.9, "k3", 0, exam_id=EXAM, error="no answer"))
+    assert judged(torture, tmp_path).violations == []
+
+
+def test_a_cancel_whose_answer_never_came_may_have_happened_or_not(tmp_path: Path):
+    torture = GoodTorture()
+    torture.said.append(torture.line("cem", "cancel", 28, "k8", 0, booking_id="LS-3", exam_id=EXAM))
+    report = judged(torture, tmp_path)
+    assert (report.lost, report.unresolved) == (0, 1)
+    torture.records[2]["properties"]["is_active"] = "Cancelled"
+    assert judged(torture, tmp_path).lost == 0
+
+
+def test_a_move_that_was_refused_leaves_the_old_seat(tmp_path: Path):
+    torture = GoodTorture()
+    torture.said.append(
+        torture.line("cem", "move", 28, "k8", 409, code="SESSION_FULL", booking_id="LS-3", exam_id=OTHER, staff=True)
+    )
+    assert judged(torture, tmp_path).violations == []
+    lose_in_hubspot(torture)
+    assert judged(torture, tmp_path).lost == 1
+
+
+def test_a_violation_prints_the_history_of_its_seat(tmp_path: Path):
+    torture = GoodTorture()
+    bring_back(torture)
+    torture.calls.append(
+        {
+            "seq": 3, "arrived_at": BEGAN + 0.8, "operation": "batch_upsert", "status": 0, "keys": ["LS-1"],
+            "fault": "late", "lands_after_s": 12,
+        }
+    )  # fmt: skip
+    torture.landed.append({"at": BEGAN + 12.8, "seq": 3, "op": "batch_upsert", "late": True})
+    report = judged(torture, tmp_path)
+    story = next(violation for violation in report.violations if violation.kind == "came_back").history
+    wanted = [
+        "HubSpot: call 3 batch_upsert → 0 (nothing changed, fault late)",
+        "student ada to server 0: book 501 [k1] → 201 Active → LS-1",
+        "demon: server 0",
+        "student ada to server 0: cancel LS-1 [k4] → 200 pending",
+        "HubSpot: call 2 batch_update → 200",
+        "ledger: UPDATE 901 by lastseat {'is_active': 'Cancelled'}",
+        "HubSpot: call 3 batch_upsert lands only now",
+    ]
+    places = [next(n for n, line in enumerate(story) if words in line) for words in wanted]
+    assert places == sorted(places)
+    assert not any("cem" in line for line in story)
+
+
+@pytest.mark.parametrize("name", ["run.json", "history.jsonl", "ledger.json", "journal.jsonl"])
+def test_a_missing_or_spoiled_file_is_named(name: str, tmp_path: Path):
+    kept = GoodTorture().write(tmp_path / "kept")
+    (kept / name).write_bytes(b"{")
+    with pytest.raises(SetupError, match=name):
+        read_kept(kept)
+    (kept / name).unlink()
+    with pytest.raises(SetupError, match=name):
+        read_kept(kept)
