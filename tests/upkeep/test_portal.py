@@ -40,7 +40,7 @@ class Office:
         self.opened: list[HubSpotPortal] = []
 
     def check(self, **settings: str) -> PortalCheck:
-        given = settings_for(self.portal.url, hubspot_exam_key="mock_exam_name_key", **settings)
+        given = settings_for(self.portal.url, **{"hubspot_exam_key": "mock_exam_name_key", **settings})
         self.opened.append(HubSpotPortal(given))
         return PortalCheck(self.opened[-1], Calls(FakeBudget(), given, "portal", patience_s=0.1), given)
 
@@ -249,3 +249,7 @@ def test_the_command_says_in_one_line_what_it_cannot_do(portal_beside: Portal):
     assert (setup.exit_code, len(setup.stderr.splitlines())) == (2, 1)
     away = shell(portal_beside, "check", HUBSPOT_ACCESS_TOKEN="")
     assert away.exit_code != 0
+
+
+async def test_the_emulators_standard_portal_has_everything(office: Office):
+    assert await office.findings(hubspot_exam_key="lastseat_exam_id") == []
