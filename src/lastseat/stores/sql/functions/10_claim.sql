@@ -3,11 +3,12 @@
 -- Results: {"answers": [{n, outcome, claim?, detail?}], "gates": [Gate]}, one answer per claim, in order.
 -- Invariant: I1 no seat beyond capacity, I2 seats_taken moves with the claims, I4 one seat per student and exam.
 
--- Which verdict each wish deserves, before seats are counted. Reads only; shared by claim and lookup.
+-- Which verdict each wish deserves, before seats are counted. Reads only; shared by claim and lookup. The planner
+-- takes any list for 100 wishes and would read all claims of a middling school for the one wish there is.
 create or replace function hubspot_sync.judge(wishes jsonb) returns table (
     n bigint, claim_id uuid, booking_id text, exam_id text, contact_id text, caller text, request_id text, key text,
     fingerprint text, properties jsonb, verdict text, known uuid, detail text, remaining integer
-) language sql stable set search_path = hubspot_sync, pg_temp as $$
+) language sql stable set search_path = hubspot_sync, pg_temp set enable_seqscan = off as $$
     select a.n, (a.c ->> 'claim_id')::uuid, a.c ->> 'booking_id', a.c ->> 'exam_id', a.c ->> 'contact_id',
            a.c ->> 'caller', a.c ->> 'request_id', a.c ->> 'key', coalesce(a.c ->> 'fingerprint', ''),
            coalesce(a.c -> 'properties', '{}'),
@@ -37,7 +38,7 @@ create or replace function hubspot_sync.judge(wishes jsonb) returns table (
 $$;
 
 create or replace function hubspot_sync.answers_json(answers jsonb) returns jsonb
-    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    language sql stable set search_path = hubspot_sync, pg_temp set enable_seqscan = off as $$
     select coalesce(jsonb_agg(jsonb_build_object(
                'outcome', a.outcome,
                'detail', a.detail,
