@@ -29,7 +29,7 @@ def tour() -> str:
         lines += ["", f"### {title}", "", "| module | what it does |", "|---|---|"]
         for path in rules.with_suffix(".py", under=f"src/{room}/"):
             if path.parent == rules.ROOT / "src" / room and path.name != "__init__.py":
-                docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+                docstring = ast.get_docstring(rules.parsed(path.read_text("utf-8"))) or ""
                 said = docstring.splitlines()[0].split("; ")[0].rstrip(".").replace("|", "\\|")
                 lines.append(f"| `{rules.short(path).removeprefix('src/').removeprefix('lastseat/')}` | {said} |")
     return "\n".join([*lines, ""])

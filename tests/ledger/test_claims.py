@@ -137,9 +137,10 @@ async def test_without_the_lock_before_the_checks_the_last_seat_is_sold_twice(le
     lock = "perform 1 from hubspot_mock_exams where hubspot_id = any (exam_ids) order by hubspot_id for update;"
     assert lock in source
     # The pause stands where the wait for the lock was: both read the same snapshot.
-    await connection.execute(source.replace(lock, "").replace("), first_of_key", ", pg_sleep(0.05)), first_of_key"))
+    await connection.execute(source.replace(lock, "").replace("), first_of_key", ", pg_sleep(0.5)), first_of_key"))
     await connection.close()
     await ledger.mirror(exams=[exam_record("507", capacity=1)])
+    await asyncio.gather(*(ledger.gates([EXAM]) for _ in range(6)))  # so that all six have their connection
     answers = await asyncio.gather(*(ledger.claim([wish(str(n), "507")]) for n in range(6)))
     assert sum(a[0].outcome == "won" for a in answers) > 1
 
