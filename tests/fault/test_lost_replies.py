@@ -6,7 +6,9 @@ import pytest
 
 from lastseat.errors import Unavailable, Uncertain
 from lastseat.stores.keys import bookings_of
+from lastseat.writes import book
 from tests.fault.kit import EXAM, wish
+from tests.fault.world import World
 
 GONE = Unavailable("cannot be reached")
 
@@ -58,3 +60,28 @@ async def test_a_repeated_wish_tells_everybody_what_the_first_one_could_not(worl
     await asyncio.wait_for(world.booker._claims.submit(wish("1", key="k")), 1)
     assert any("1" in news.contacts for news in world.bulletin.news), bookings_of("1")
     assert all(gate.exam_id == EXAM for news in world.bulletin.news for gate in news.gates)
+
+
+async def test_a_repeated_wish_that_was_booked_meanwhile_tells_everybody_too(world, rows):
+    """Crash: between mirror and announcement; the answer 201 must not be followed by a list of before."""
+    world.start()
+    assert (await world.book("1", key="k")).state == "booked"
+    await world.stop()
+    world.bulletin.news.clear()
+    assert (await world.book("1", key="k")).state == "booked"
+    assert any("1" in news.contacts for news in world.bulletin.news)
+
+
+async def test_a_booking_found_by_the_last_look_is_told_before_it_is_answered(schema_database_url, monkeypatch):
+    """The relay in another process has mirrored it, and nobody here has heard."""
+    monkeypatch.setattr(book, "_LAST_LOOK_S", 2.0)
+    world = World(schema_database_url, deadline_s=0.5)
+    await world.exams()
+    deaf, world.bulletin._listeners = world.bulletin._listeners, []
+    world.start()
+    claim = await world.book("1")
+    assert claim.state == "booked"
+    assert world.bulletin.news[-1].contacts == ["1"]
+    assert world.bulletin.news[-1].outcomes == []
+    assert deaf
+    await world.close()

@@ -79,20 +79,20 @@ class Booker:
     async def _claim(self, requests: Sequence[ClaimRequest]) -> list[ClaimAnswer]:
         answers = await self._ledger.claim(requests)
         gates = {a.gate.exam_id: a.gate for a in answers if a.gate is not None}
-        await self._tell(list(gates.values()), _open_claims(answers))
+        await self._tell(list(gates.values()), _claims_found(answers))
         return answers
 
     async def _lookup(self, requests: Sequence[ClaimRequest]) -> list[ClaimAnswer]:
         answers = await self._ledger.lookup(requests)
-        await self._tell([], _open_claims(answers))
+        await self._tell([], _claims_found(answers))
         return answers
 
-    async def _tell(self, gates: list[Gate], pending: list[Claim]) -> None:
-        """Crash: whoever won an open claim may have ended before it told; who finds it again tells again."""
-        if pending:
+    async def _tell(self, gates: list[Gate], found: list[Claim]) -> None:
+        """Crash: whoever won a claim, or mirrored it, may have ended before it told; who finds it tells again."""
+        if any(claim.state == "open" for claim in found):
             await self._bulletin.wake()
-        if gates or pending:
-            contacts = list({claim.contact_id for claim in pending})
+        if gates or found:
+            contacts = list({claim.contact_id for claim in found})
             await self._bulletin.announce(Announcement(gates=gates, contacts=contacts))
 
     async def _confirmed(self, claim: Claim, ends_at: float) -> Claim:
@@ -101,13 +101,20 @@ class Booker:
             return settled(claim, outcome)
         try:
             async with asyncio.timeout(_LAST_LOOK_S):
-                return await self._last_looks.submit(claim.claim_id) or claim
+                found = await self._last_looks.submit(claim.claim_id) or claim
+                if found.state != "open":
+                    # Race: it is mirrored, and its announcement is still to come; a read after this must see it.
+                    await self._bulletin.announce(Announcement(contacts=[found.contact_id]))
+                return found
         except (TimeoutError, LastseatError):
             return claim  # the seat is held and the relay goes on: 202 is the truth
 
 
-def _open_claims(answers: Sequence[ClaimAnswer]) -> list[Claim]:
-    return [answer.claim for answer in answers if answer.claim is not None and answer.claim.state == "open"]
+def _claims_found(answers: Sequence[ClaimAnswer]) -> list[Claim]:
+    """Those that are answered as won, now or before, and those that wait."""
+    return [
+        a.claim for a in answers if a.claim is not None and (a.outcome != "already_booked" or a.claim.state == "open")
+    ]
 
 
 def settled(claim: Claim, outcome: Outcome) -> Claim:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from lastseat.errors import LastseatError, Refused
-from lastseat.model import Change, ChangeAnswer, ChangeRequest, Outcome
+from lastseat.model import Announcement, Change, ChangeAnswer, ChangeRequest, Outcome
 from lastseat.ports import Bulletin, StaffLedger
 from lastseat.settings import Settings
 from lastseat.writes.outcomes import Outcomes
@@ -49,7 +49,9 @@ class ExamChanger:
         change = _accepted(answer)
         if change.status == "pending":
             await self._bulletin.wake()
-            await self._bulletin.announce(news)
+        # Crash: who answered first, or mirrored, may have ended before it told; whoever asks again tells again.
+        await self._bulletin.announce(news)
+        if change.status == "pending":
             change = await self._confirmed(change, ends_at)
         return _not_refused(change)
 
@@ -63,7 +65,11 @@ class ExamChanger:
             return _ended(change, outcome)
         try:
             async with asyncio.timeout(_LAST_LOOK_S):
-                return await self._ledger.exam_change(change.change_id) or change
+                found = await self._ledger.exam_change(change.change_id) or change
+                if found.status != "pending":
+                    # Race: it is mirrored, and its announcement is still to come; a read after this must see it.
+                    await self._bulletin.announce(Announcement(exams_changed=True))
+                return found
         except (TimeoutError, LastseatError):
             return change  # it is written down and the relay goes on: 202 is the truth
 

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from lastseat.errors import LastseatError, Refused
-from lastseat.model import Booking, Claim, ClaimId, MoveAnswer, MoveRequest
+from lastseat.model import Announcement, Booking, Claim, ClaimId, MoveAnswer, MoveRequest
 from lastseat.ports import Bulletin, StaffLedger
 from lastseat.settings import Settings
 from lastseat.writes.book import claim_of, settled
@@ -45,7 +45,9 @@ class Mover:
         claim = _claimed(answer)
         if claim.state == "open":
             await self._bulletin.wake()
-            await self._bulletin.announce(news)
+        # Crash: who answered first, or mirrored, may have ended before it told; whoever asks again tells again.
+        await self._bulletin.announce(news)
+        if claim.state == "open":
             claim = await self._booked(claim, ends_at)
         return Moved(claim=claim, previous=await self._freed(request, answer, claim, ends_at))
 
@@ -55,7 +57,10 @@ class Mover:
             return settled(claim, outcome)
         try:
             async with asyncio.timeout(_LAST_LOOK_S):
-                return (await self._ledger.outcomes([claim.claim_id]))[0] or claim
+                found = (await self._ledger.outcomes([claim.claim_id]))[0] or claim
+                # Race: it is mirrored, and its announcement is still to come; a read after this must see it.
+                await self._bulletin.announce(Announcement(contacts=[found.contact_id]))
+                return found
         except (TimeoutError, LastseatError):
             return claim
 
@@ -73,7 +78,10 @@ class Mover:
                 old = await self._ledger.booking(request.reference)
         except (TimeoutError, LastseatError):
             return "pending"
-        return "cancelled" if old is not None and old.is_active == "Cancelled" else "pending"
+        if old is None or old.is_active != "Cancelled":
+            return "pending"
+        await self._bulletin.announce(Announcement(contacts=[claim.contact_id]))
+        return "cancelled"
 
 
 _TROUBLES = {

@@ -1,0 +1,1 @@
+"""The ledger against a simple model, whatever the order of things."""
