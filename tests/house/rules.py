@@ -53,7 +53,6 @@ def parsed(text: str) -> ast.Module:
         gc.enable()
 
 
-
 def with_suffix(*suffixes: str, under: str = "") -> list[Path]:
     return [path for path in tracked() if path.suffix in suffixes and short(path).startswith(under)]
 
