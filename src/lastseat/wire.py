@@ -15,6 +15,7 @@ from lastseat.embedded.process import die_with_parent
 from lastseat.errors import SetupError
 from lastseat.ports import Database
 from lastseat.reads.bookings import BookingReads
+from lastseat.reads.checker import Checker
 from lastseat.reads.counts import SeatLooks
 from lastseat.reads.exams import ExamReads
 from lastseat.reads.staff import StaffExamReads
@@ -95,13 +96,14 @@ class _Parts:
     budget: SharedBudget
     relay: Relay
     watch: Watch
+    checker: Checker
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncGenerator[None]:
         """Start listening and offering the relay; stop in reverse, letting calls under way end."""
         _rest_the_collector()
         self.bulletin.start()
-        running = [asyncio.create_task(self.watch.run()), asyncio.create_task(self.relay.run())]
+        running = [asyncio.create_task(part.run()) for part in (self.watch, self.checker, self.relay)]
         try:
             yield
         finally:
@@ -159,14 +161,17 @@ def build(settings: Settings) -> Services:
         budget=budget,
         watch=watch,
     )
-    parts = _Parts(settings, database, ledger, trips, views, bulletin, hubspot, budget, relay, watch)
     looks = SeatLooks(gates, ledger)
     exams = ExamReads(ledger, looks, views, bulletin, settings)
+    bookings = BookingReads(ledger, views, bulletin, settings)
+    checker = Checker(exams, bookings, ledger, settings)
+    bulletin.subscribe(checker.hear)
+    parts = _Parts(settings, database, ledger, trips, views, bulletin, hubspot, budget, relay, watch, checker)
     return Services(
         settings=settings,
         exams=exams,
         staff_exams=StaffExamReads(ledger, looks, views),
-        bookings=BookingReads(ledger, views, bulletin, settings),
+        bookings=bookings,
         booker=Booker(look=keeper.look, ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
         canceller=Canceller(ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
         changer=ExamChanger(ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),

@@ -90,11 +90,16 @@ class BookingReads:
             raise Refused("There is no such booking", code="BOOKING_NOT_FOUND")
         return b'{"success":true,"booking":' + _encoder.encode(booking) + b"}"
 
-    async def _view(self, contact_id: ContactId) -> View:
-        async def fill() -> bytes:
-            return _encoder.encode(await self._mirror.bookings(contact_id))
+    async def shown(self, contact_id: ContactId) -> bytes:
+        """One student's rows as a reader sees them."""
+        return (await self._view(contact_id)).body
 
-        return await self._views.bookings(contact_id, fill)
+    async def read(self, contact_id: ContactId) -> bytes:
+        """One student's rows as the database has them."""
+        return _encoder.encode(await self._mirror.bookings(contact_id))
+
+    async def _view(self, contact_id: ContactId) -> View:
+        return await self._views.bookings(contact_id, lambda: self.read(contact_id))
 
 
 def _check(filter_: str, page: int, limit: int) -> None:

@@ -124,6 +124,11 @@ class ExamReads:
         known = await self._current()
         return [gate for exam_id in known.exams if (gate := self._counts.get(exam_id)) is not None]
 
+    async def seats_of(self, exam_id: ExamId) -> Gate | None:
+        """The count of one exam as a reader would see it now; None for an exam that is not listed."""
+        known = await self._current()
+        return self._counts.get(exam_id) if exam_id in known.exams else None
+
     def on_seats(self, listener: SeatListener) -> None:
         """Call `listener` with the counts that changed, and whether the list itself did; it must not wait."""
         self._listeners.append(listener)
