@@ -15,6 +15,7 @@ AVAILABLE = "/api/mock-exams/available"
 LATE_S = 0.1
 PER_S = 50
 READERS = 12
+READ_PAUSE_S = 0.008
 WRITERS = 6
 COLD_READERS = 500
 COUNTED = re.compile(r"^(lastseat_\w+)\{([^}]*)\} ([0-9.e+-]+)$", re.MULTILINE)
@@ -177,6 +178,7 @@ async def _read(people, line, truth, before, seen, reads):
         ]
         seen["stale"] += bool(missed)
         seen["reads"] += 1
+        await asyncio.sleep(READ_PAUSE_S)
 
 
 async def cold_view(people):
