@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from lastseat.errors import Uncertain
-from lastseat.model import Announcement, Backlog, Lease, OutboxRow
+from lastseat.model import Announcement, Backlog, Lease, OutboxRow, RowResult
 from lastseat.settings import Settings
 from lastseat.stores.postgres import PostgresDatabase
 from lastseat.writes.relay import Relay
@@ -51,6 +51,7 @@ class Standing:
 
     def __init__(self, **due: int) -> None:
         self.due = due
+        self.sizes: list[int] = []
 
     async def take_lease(self, holder: str, lease_s: float, *_: object) -> Lease:
         return Lease(holder=holder, term=1, remaining_s=lease_s)
@@ -72,8 +73,9 @@ class Standing:
     async def nothing(self, *_: object, **__: object) -> None:
         return None
 
-    async def deliver(self, *_: object) -> list[object]:
-        return []
+    async def deliver(self, kind: str, slot: object, rows: list[OutboxRow], *_: object) -> list[RowResult]:
+        self.sizes.append(len(rows))
+        return [RowResult(key=row.key, outcome="written") for row in rows]
 
     async def reserve(self, kind: str) -> "Standing":
         return self
@@ -120,3 +122,22 @@ async def test_cancels_go_on_while_creates_are_in_trouble():
         with contextlib.suppress(asyncio.CancelledError):
             await running
     assert outbox.due["create"] == 250
+
+
+async def test_after_an_outage_batches_grow_and_do_not_come_by_the_dozen():
+    """The way was open again, batches were still of one row, and 85 of them took all calls of the next ten seconds."""
+    outbox = Standing(create=85)
+    settings = Settings(relay_poll_s=0.01, relay_window_s=0.002, relay_window_max_s=0.01)
+    relay = Relay(ledger=outbox, delivery=outbox, budget=outbox, bulletin=outbox, settings=settings)
+    for _ in range(8):
+        relay._settling.failed("create", -1000.0, away="HubSpot did not answer", sent=True)
+    running = asyncio.create_task(relay.run())
+    try:
+        assert await outbox.emptied("create")
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    assert sum(outbox.sizes) == 85
+    assert len(outbox.sizes) <= 8
+    assert outbox.sizes == sorted(outbox.sizes[:-1]) + outbox.sizes[-1:]

@@ -87,8 +87,11 @@ class Settling:
         trouble.until = now + min(self._first_s * 2 ** min(beyond, 16), most_s)
 
     def in_trouble(self, kind: str) -> bool:
-        """Whether the last batch of this kind came to nothing: then one at a time is tried."""
-        return self._kinds[kind].failures > 0
+        """Whether one batch at a time is tried: the last came to nothing, or batches are not whole again yet.
+
+        Limit: many small batches at once would take all the calls of a window for a few rows.
+        """
+        return self._kinds[kind].failures > 0 or self._kinds[kind].shrunk > 0
 
     def pauses_s(self, kind: str, now: float) -> float:
         """How long no row of this kind is sent."""
