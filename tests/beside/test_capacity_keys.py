@@ -45,18 +45,18 @@ class Stranger:
 ACCIDENTS = ["set_999", "set_0", "decr", "incr", "delete", "flush", "rubbish", "tamper"]
 
 
-@pytest.mark.parametrize("accident", ACCIDENTS)
-async def test_no_answer_changes(school, accident):
-    exam_id = await school.exam(3)
-    await school.listed()
-    stranger = Stranger(school, exam_id)
-    statuses = []
-    for n in range(5):
-        await getattr(stranger, accident)()
-        statuses.append((await school.book(501 + n, exam_id)).status)
-        await getattr(stranger, accident)()
-        assert await school.remaining(exam_id) == max(2 - n, 0)
-    assert statuses == [201, 201, 201, 409, 409]
+async def test_no_answer_changes(school):
+    for accident in ACCIDENTS:
+        exam_id = await school.exam(2)
+        await school.listed()
+        stranger = Stranger(school, exam_id)
+        statuses = []
+        for n in range(4):
+            await getattr(stranger, accident)()
+            statuses.append((await school.book(501 + n, exam_id)).status)
+            await getattr(stranger, accident)()
+            assert await school.remaining(exam_id) == max(1 - n, 0), accident
+        assert statuses == [201, 201, 409, 409], accident
 
 
 async def test_the_key_says_what_is_left_after_every_booking_and_cancel(school):
@@ -76,7 +76,7 @@ async def test_the_key_says_what_is_left_after_every_booking_and_cancel(school):
     await until(shows("2"))
 
 
-@pytest.mark.parametrize("accident", [*ACCIDENTS, "all"])
+@pytest.mark.parametrize("accident", ["all", "flush", "set_0", "decr"])
 async def test_accidents_in_the_middle_of_a_rush_oversell_strand_and_misinform_nobody(
     schema_database_url, redis_url, accident
 ):
