@@ -125,7 +125,7 @@ async def test_cancels_go_on_while_creates_are_in_trouble():
 
 
 async def test_after_an_outage_batches_grow_and_do_not_come_by_the_dozen():
-    """The way was open again, batches were still of one row, and 85 of them took all calls of the next ten seconds."""
+    """The way was open again; batches were still of one row, and 85 of them took all calls of ten seconds."""
     outbox = Standing(create=85)
     settings = Settings(relay_poll_s=0.01, relay_window_s=0.002, relay_window_max_s=0.01)
     relay = Relay(ledger=outbox, delivery=outbox, budget=outbox, bulletin=outbox, settings=settings)
