@@ -90,3 +90,19 @@ async def test_the_relay_keeps_house_when_it_has_nothing_better_to_do(schema_dat
 
     await until(forgotten)
     await world.close()
+
+
+async def test_seats_that_were_changed_by_hand_are_counted_anew(ledger, hand, rows):
+    import msgspec
+
+    await ledger.claim([wish("1"), wish("2")])
+    hand.hubspot.poison["2"] = "no"
+    await hand.carry()
+    before = (await ledger.gates([EXAM]))[0]
+    await rows.do("update hubspot_sync.hubspot_mock_exams set seats_taken = 0")
+    asked = msgspec.json.encode({"exam_ids": [EXAM]}).decode()
+    for corrected in ([{"exam_id": EXAM, "was": 0, "is": before.taken}], []):
+        found = await rows.of("select lastseat_api.recount($1::jsonb)::text as said", asked)
+        assert msgspec.json.decode(found[0]["said"]) == {"corrected": corrected}
+    after = (await ledger.gates([EXAM]))[0]
+    assert (after.taken, after.version > before.version) == (before.taken, True)

@@ -109,9 +109,9 @@ class Readiness:
     def _of_hubspot(self) -> Part:
         """The process that holds the lease knows; the others say what they know."""
         if (fault := self._relay.paused_because) is not None:
-            detail = f"{fault}; bookings are pending, seats are held"
+            detail = f"{fault.rstrip('.')}; bookings are pending, seats are held"
         elif (fault := self._relay.away_because) is not None:
-            detail = f"away: {fault}; bookings are pending, seats are held"
+            detail = f"away: {fault.rstrip('.')}; bookings are pending, seats are held"
         else:
             detail = "accepting writes"
         return {"ok": fault is None, "detail": detail, "needed": False}
