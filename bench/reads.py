@@ -34,6 +34,7 @@ ENVIRONMENT = {
     "LASTSEAT_LIMIT_WRITES": "1000000000",
     "LASTSEAT_LIMIT_ADDRESS_READS": "1000000000",
 }
+PARTS = ("transports", "rush", "costs", "truth")
 RATIOS = {
     "available_ratio_to_raw_asgi": ("floor_available", "available"),
     "available_ratio_to_prd_node": ("prd_node", "available"),
@@ -82,28 +83,33 @@ def _summary(seen, sizes):
 async def measure(folder, options, say):
     """Everything, on one stack: first one server process, then two."""
     raise_file_limit()
+    results = {}
     plan = Plan(hubspot_limit=100_000, hubspot_latency_ms=20, seed=1, environment=ENVIRONMENT)
     async with LocalStack(folder, plan, say=say) as stack:
         school = rush_school(
             students=STUDENTS, seats=STUDENTS * EXAMS, exams=EXAMS, seed=1, timezone=stack.settings.timezone
         )
         exams, students = await stack.fill(school)
-        results = {"transports": await transports.compare(stack, exams, students, say)}
+        if "transports" in options.parts:
+            results["transports"] = await transports.compare(stack, exams, students, say)
         await stack.open_site()
-        say("One process: bookings while everybody reads …")
-        people = truth.People(stack, exams, students)
-        results |= await truth.reads_in_a_rush(people, seconds=options.seconds * 4)
-        say(f"One process: {options.rounds} rounds of CPU per answer …")
-        results |= await costs(stack, exams, students, options.rounds, options.seconds)
+        if "rush" in options.parts:
+            say("One process: bookings while everybody reads …")
+            people = truth.People(stack, exams, students)
+            results |= await truth.reads_in_a_rush(people, seconds=options.seconds * 4)
+        if "costs" in options.parts:
+            say(f"One process: {options.rounds} rounds of CPU per answer …")
+            results |= await costs(stack, exams, students, options.rounds, options.seconds)
         stack.site.stop()
-    async with LocalStack(folder, Plan(**{**vars(plan), "processes": 2}), say=say) as stack:
-        await stack.open_site()
-        say("Two processes: reads after answered writes …")
-        people = truth.People(stack, exams, students, first=200)
-        results |= await truth.stale_reads(people, reads=options.reads)
-        results |= await truth.cold_view(people)
+    if "truth" in options.parts:
+        async with LocalStack(folder, Plan(**{**vars(plan), "processes": 2}), say=say) as stack:
+            await stack.open_site()
+            say("Two processes: reads after answered writes …")
+            people = truth.People(stack, exams, students, first=200)
+            results |= await truth.stale_reads(people, reads=options.reads)
+            results |= await truth.cold_view(people)
     order = [*RATIOS, "db_list_queries_per_s", "process_hit_share", "stale_reads", "own_writes_missed"]
-    return {name: results[name] for name in order} | results
+    return {name: results[name] for name in order if name in results} | results
 
 
 def main():
@@ -112,13 +118,15 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.5, help="of each lane in each round")
     parser.add_argument("--reads", type=int, default=12_000, help="reads that must not be stale")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="results are kept only of all")
     options = parser.parse_args()
     here = machine.described()
     with tempfile.TemporaryDirectory(prefix="lastseat-bench-") as folder:
         Path(folder).chmod(0o755)
         work = measure(Path(folder), options, lambda text: print(text, file=sys.stderr))
         results = uvloop.run(work)
-    machine.keep("reads", results, here)
+    if set(options.parts) == set(PARTS):
+        machine.keep("reads", results, here)
     print(json.dumps(results, indent=None if options.json else 2))
 
 
