@@ -50,12 +50,13 @@ class Caller:
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
         chunks: Sequence[bytes] | None = None,
+        hangs_up: bool = False,
         scheme: str = "http",
     ) -> Reply:
         parts = chunks if chunks is not None else [_encoded(body)]
         scope = _scope(method, path, scheme, self._headers(token, headers or {}))
         incoming = [
-            {"type": "http.request", "body": part, "more_body": number < len(parts) - 1}
+            {"type": "http.request", "body": part, "more_body": hangs_up or number < len(parts) - 1}
             for number, part in enumerate(parts)
         ]
         sent: list[dict[str, Any]] = []

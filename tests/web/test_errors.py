@@ -100,6 +100,20 @@ async def test_an_unforeseen_error_is_a_500_that_tells_nothing(
     assert_problem(reply)
 
 
+@pytest.mark.parametrize("path", ["/api/bookings/create", "/api/bookings/batch-cancel"])
+async def test_a_caller_who_hangs_up_within_the_body_is_499_and_no_fault_of_ours(
+    caller: Caller, world: World, caplog: pytest.LogCaptureFixture, path: str
+):
+    await caller.post(path, chunks=[b'{"examId": '], hangs_up=True, token=student())
+    assert "Traceback" not in caplog.text
+    assert "unexpected" not in caplog.text
+    assert not world.booker.asked
+    assert not world.canceller.asked
+    counts = (await caller.get("/metrics")).body.decode()
+    assert [line for line in counts.splitlines() if path in line and 'status="499"' in line]
+    assert 'status="500"' not in counts
+
+
 @pytest.mark.parametrize("error", [Unavailable("db.internal:6543 is away"), SetupError("no key", way_out="Set it.")])
 async def test_an_outage_is_told_to_the_operator_and_kept_from_the_student(
     caller: Caller, world: World, caplog: pytest.LogCaptureFixture, error: Exception

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,9 +14,7 @@ from lastseat.web import access
 from lastseat.web.access import AccessLog
 from lastseat.web.fields import BODY_MOST
 from lastseat.web.metrics import METHODS, Metrics
-from lastseat.web.problems import INTERNAL_TEXT, of_error, of_framework, problem
-
-_CLIENT_GONE = 499
+from lastseat.web.problems import CLIENT_GONE, INTERNAL_TEXT, of_error, of_framework, of_vanished, problem
 
 SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (
@@ -71,7 +69,7 @@ class Edge:
         try:
             await self._answer(scope, receive, outgoing, request_id)
         finally:
-            self._note(scope, request_id, outgoing.status or _CLIENT_GONE, time.perf_counter() - started)
+            self._note(scope, request_id, outgoing.status or CLIENT_GONE, time.perf_counter() - started)
 
     async def _answer(self, scope: Scope, receive: Receive, outgoing: "_Outgoing", request_id: str) -> None:
         incoming = receive if scope["method"] in ("GET", "HEAD") else _Incoming(receive)
@@ -104,6 +102,8 @@ async def _answered(endpoint: Endpoint, request: Request, request_id: str) -> Re
         return of_error(error, request_id)
     except HTTPException as error:
         return of_framework(error)
+    except ClientDisconnect:
+        return of_vanished()
 
 
 class _Incoming:

@@ -11,6 +11,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from lastseat.errors import Code, LastseatError, Refused, Unavailable, Uncertain
 
@@ -53,6 +54,9 @@ _FRAMEWORK: dict[int, tuple[ProblemCode, str]] = {
     422: ("INVALID", "This request cannot be read."),
     429: ("TOO_MANY_REQUESTS", "Too many requests; wait a moment."),
 }
+
+CLIENT_GONE = 499
+"""Counted when the caller left before an answer began; no client ever sees it."""
 
 UNAVAILABLE_TEXT = "The service cannot do this right now. Nothing was changed; please try again in a moment."
 UNCERTAIN_TEXT = "It is not known whether this was done. Send the same request again with the same key."
@@ -107,6 +111,11 @@ def of_framework(error: HTTPException) -> Response:
     return problem(code, message, headers=error.headers)
 
 
+def of_vanished() -> Response:
+    """For a caller who hung up within the body: nobody reads this, and its status is what log and metrics count."""
+    return Response(status_code=CLIENT_GONE)
+
+
 def of_validation(errors: Sequence[Any]) -> Refused:
     """The first fault of pydantic's list as a refusal naming the field, its value and what is allowed."""
     first = errors[0]
@@ -144,7 +153,11 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         return of_framework(error)
 
+    async def vanished(*_: object) -> Response:
+        return of_vanished()
+
     app.add_exception_handler(LastseatError, ours)
+    app.add_exception_handler(ClientDisconnect, vanished)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, framework)
 
