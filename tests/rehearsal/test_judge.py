@@ -102,6 +102,28 @@ def a_record_the_ledger_does_not_know(run: GoodRun) -> None:
     run.records.append(run.record("503", "LS-9", "103", active="Cancelled"))
 
 
+def a_record_without_an_exam(run: GoodRun) -> None:
+    record = run.record("503", "LS-9", "103")
+    del record["properties"]["mock_exam_id"]
+    run.records.append(record)
+
+
+def a_record_without_a_key(run: GoodRun) -> None:
+    record = run.record("503", "", "103", active="Cancelled")
+    record["properties"] |= {"booking_id": None, "mock_exam_id": None}
+    run.records.append(record)
+
+
+def a_record_of_an_exam_outside_the_run(run: GoodRun) -> None:
+    record = run.record("503", "LS-9", "101")
+    record["properties"]["mock_exam_id"] = "34000000009"
+    run.records.append(record)
+
+
+def a_second_record_that_the_ledger_does_not_know(run: GoodRun) -> None:
+    run.records.append(run.record("503", "LS-9", "101"))
+
+
 def a_429_of_hubspot(run: GoodRun) -> None:
     run.calls[1]["status"] = 429
 
@@ -134,6 +156,10 @@ FAULTS: list[tuple[Spoil, str]] = [
     (a_seat_held_by_nobody, "stranded"),
     (a_second_record_of_one_student, "duplicates"),
     (a_record_the_ledger_does_not_know, "duplicates"),
+    (a_record_without_an_exam, "duplicates"),
+    (a_record_without_a_key, "duplicates"),
+    (a_record_of_an_exam_outside_the_run, "duplicates"),
+    (a_second_record_that_the_ledger_does_not_know, "duplicates"),
     (a_429_of_hubspot, "hubspot_429"),
     (a_list_of_records, "hubspot_reads"),
     (a_search, "hubspot_reads"),

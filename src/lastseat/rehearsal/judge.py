@@ -61,7 +61,10 @@ def judge(kept: Kept) -> Report:
         _numbers(kept, [rush], until=kept.run.rushes[number + 1].released_at if number < last else None)
         for number, rush in enumerate(kept.run.rushes)
     ]
-    return Report(total=_numbers(kept, kept.run.rushes, until=None), rushes=rushes, verdicts=check_all(evidence))
+    total = msgspec.structs.replace(
+        _numbers(kept, kept.run.rushes, until=None), duplicates=duplicates(evidence, exams=None)
+    )
+    return Report(total=total, rushes=rushes, verdicts=check_all(evidence))
 
 
 def _numbers(kept: Kept, rushes: Sequence[Rush], until: float | None) -> Numbers:
@@ -160,14 +163,28 @@ def stranded(evidence: Evidence, exam_id: str) -> int:
     return phantom + (max(0, evidence.free(exam_id)) if told else 0)
 
 
-def duplicates(evidence: Evidence, exams: set[str]) -> int:
-    """HubSpot's records beyond one active per student and exam, and those the ledger does not know."""
-    records = [record for record in evidence.portal or () if not record.archived and record.exam_id in exams]
-    twice = sum(len(group) - 1 for (_, exam_id), group in evidence.held.items() if exam_id in exams)
-    unknown = sum(
-        record.hubspot_id not in evidence.bookings and record.key not in evidence.claims for record in records
-    )
-    return twice + unknown
+def duplicates(evidence: Evidence, exams: set[str] | None) -> int:
+    """HubSpot's records beyond one active per student and exam, and those the ledger does not know, each once.
+
+    Without `exams`: all records, since one that the ledger does not know may name another exam, or none.
+    """
+    records = [record for record in evidence.portal or () if not record.archived]
+    unknown = {
+        record.hubspot_id
+        for record in records
+        if record.hubspot_id not in evidence.bookings and record.key not in evidence.claims
+    }
+    seen: set[tuple[str | None, str | None]] = set()
+    count = 0
+    for record in records:
+        if exams is not None and record.exam_id not in exams:
+            continue
+        if record.hubspot_id in unknown:
+            count += 1
+        elif record.holds:
+            count += (record.contact_id, record.exam_id) in seen
+            seen.add((record.contact_id, record.exam_id))
+    return count
 
 
 class _Clock(msgspec.Struct, frozen=True):
