@@ -9,6 +9,15 @@ create or replace function hubspot_sync.seats_of(exam hubspot_sync.hubspot_mock_
     select least(exam.capacity, exam.capacity_bound)
 $$;
 
+-- What HubSpot said, without the nulls that unsay what is known: a booking's exam and contact, and what we just sent.
+-- HubSpot: an unset property reads back as null or not at all (2026); a seat freed by that would be sold again.
+create or replace function hubspot_sync.said(fields jsonb, sent jsonb default '{}') returns jsonb
+    language sql immutable set search_path = hubspot_sync, pg_temp as $$
+    select coalesce(fields - array(select f.key from jsonb_each(fields) f
+                                    where f.value = 'null' and (f.key in ('mock_exam_id', 'contact_id')
+                                                                or sent ->> f.key is not null)), '{}')
+$$;
+
 -- null: open. Otherwise why nobody can book: 'inactive', 'not_open_yet' or 'past'.
 create or replace function hubspot_sync.closed_because(exam hubspot_sync.hubspot_mock_exams) returns text
     language sql stable set search_path = hubspot_sync, pg_temp as $$

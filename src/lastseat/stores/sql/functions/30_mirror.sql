@@ -44,7 +44,15 @@ declare
     contacts jsonb;
 begin
     with incoming as materialized (
-        select * from read_facts(facts)
+        -- A record of a claim that was read without its exam or contact has the claim's.
+        select i.hubspot_id, i.key, i.created_at, i.updated_at, i.archived, i.actor, i.request_id,
+               case when c.claim_id is null then i.fields
+                    when o.hubspot_id is not null then said(i.fields)
+                    else jsonb_build_object('mock_exam_id', c.exam_id, 'contact_id', c.contact_id) || said(i.fields)
+               end as fields
+          from read_facts(facts) i
+          left join claims c on c.booking_id = i.key
+          left join hubspot_bookings o on o.hubspot_id = i.hubspot_id
     ), upserted as (
         insert into hubspot_bookings as b (
             hubspot_id, booking_key, booking_id, mock_exam_id, contact_id, student_id, student_name, student_email,

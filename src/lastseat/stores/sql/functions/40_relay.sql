@@ -217,18 +217,20 @@ create or replace function hubspot_sync.facts_written(written jsonb, kinds text[
                'hubspot_id', coalesce(w -> 'facts' ->> 'hubspot_id', o.hubspot_id, c.hubspot_id, o.exam_id),
                'key', coalesce(c.booking_id, o.exam_key, w -> 'facts' ->> 'key'),
                'actor', o.caller, 'request_id', o.request_id,
-               'fields', case o.kind
-                   when 'create' then c.properties || '{"booking_status": "confirmed", "is_active": "Active"}'
-                                      || jsonb_build_object('booking_id', c.booking_id)
-                   when 'cancel' then coalesce(c.properties, '{}')
-                                      || '{"booking_status": "cancelled", "is_active": "Cancelled"}'
-                   else o.fields end || coalesce(w -> 'facts' -> 'fields', '{}'))
+               'fields', sent.fields || said(w -> 'facts' -> 'fields', sent.fields))
                -- Race: somebody may have read the exam before the archive and bring it later; now is newer than that.
                || case when o.kind = 'exam_archive' then jsonb_build_object('archived', true, 'updated_at', now())
                        else '{}' end), '[]')
       from jsonb_array_elements(written) w
       join outbox o on o.outbox_id = (w ->> 'outbox_id')::bigint and o.state = 'sent' and o.kind = any (kinds)
       left join claims c on c.claim_id = o.claim_id
+     cross join lateral (select case o.kind
+           when 'create' then c.properties || '{"booking_status": "confirmed", "is_active": "Active"}'
+                              || jsonb_build_object('booking_id', c.booking_id)
+           -- Somebody may have moved the booking in HubSpot; the mirror knows its exam better than the claim.
+           when 'cancel' then coalesce(c.properties, '{}') - '{mock_exam_id,contact_id}'::text[]
+                              || '{"booking_status": "cancelled", "is_active": "Cancelled"}'
+           else o.fields end as fields) sent
 $$;
 
 create or replace function lastseat_api.settle(args jsonb) returns jsonb
