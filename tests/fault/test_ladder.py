@@ -11,6 +11,7 @@ from tests.fault.town import town
 from tests.fault.world import until
 
 EXAM = "501"
+_RUNGS = ("supabase", "redis", "hubspot", "portal", "budget", "invariants")
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ async def test_all_is_well(place):
     parts = await place.processes[-1].services.ready()
     assert {name: said["ok"] for name, said in parts.items()} == dict.fromkeys(parts, True)
     assert parts.keys() == {"supabase", "redis", "hubspot", "relay", "budget", "outbox", "invariants"}
-    assert [rung(place, name) for name in ("supabase", "redis", "hubspot", "portal", "invariants")] == [1.0] * 5
+    assert [rung(place, name) for name in _RUNGS] == [1.0] * 6
     assert metric(place, 'lastseat_relay_term{process="1"}') >= 1
 
 
@@ -128,6 +129,34 @@ async def test_a_portal_that_refuses_everything_is_told_in_its_own_words(place):
     await place.settled()
     await until_part(place, "hubspot", ok=True)
     assert await place.broken() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("423=1x", "LOCKED (423), the account is busy"),
+        ("477=1x:30", "MIGRATION (477), the account moves to another data centre"),
+        ("429-daily=1x", "DAILY, the calls of the day are used up"),
+    ],
+)
+async def test_a_pause_that_hubspot_asked_for_is_said_with_its_end(place, fault, says):
+    place.settings = place.settings.model_copy(update={"hubspot_busy_pause_s": 30.0})
+    await place.process()
+    place.processes[0].kill()  # its relay has the short pause of the other tests
+    place.portal.faults(fault)
+    claim = await place.processes[-1].services.booker.book(_wish("2"))
+    assert claim.state == "open"
+    budget = await until_part(place, "budget", ok=False)
+    assert re.match(r"paused by HubSpot until \d{4}-\d\d-\d\dT[\d:]+\+00:00: ", budget["detail"])
+    assert says in budget["detail"]
+    assert "; 0 calls may start now" in budget["detail"]
+    assert "{" not in budget["detail"]
+    assert budget["needed"] is False
+    hubspot = await part(place, "hubspot")
+    assert hubspot["ok"] is False
+    assert says in hubspot["detail"]
+    assert hubspot["detail"].endswith("; bookings are pending, seats are held")
+    assert [rung(place, name) for name in ("budget", "portal")] == [0, 1]
 
 
 async def test_supabase_away_reads_go_on_stale_and_writes_are_refused_at_once(place):

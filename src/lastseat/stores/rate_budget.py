@@ -40,6 +40,11 @@ _KEEP = {
 _KEEP_OTHERS = 0.5
 SEARCH = "search"
 _WAIT_MOST_S = 60.0
+_PAUSES = {
+    "LOCKED": "LOCKED (423), the account is busy",
+    "MIGRATION": "MIGRATION (477), the account moves to another data centre",
+    "DAILY": "DAILY, the calls of the day are used up",
+}
 _RECALL_MS = 50  # Limit: so long a new window waits for processes to tell of their calls, before the first one.
 
 
@@ -146,6 +151,15 @@ class SharedBudget:
             return (await self._run("look", kind="create")).free
         except Unavailable:
             return 0 if self._paused_s() > 0 else self._local.free_alone(self._now(), self._share)
+
+    @property
+    def paused_because(self) -> str | None:
+        """Why and until when HubSpot told us to wait, as far as this process has heard; None while calls may go."""
+        paused_s = self._paused_s()
+        if paused_s <= 0:
+            return None
+        until = datetime.now(UTC) + timedelta(seconds=paused_s)
+        return f"paused by HubSpot until {until.isoformat(timespec='seconds')}: {_PAUSES.get(self._why, self._why)}"
 
     async def status(self) -> dict[str, object]:
         """For /api/ready: `ok` is false while HubSpot told us to wait; `detail` says why and for how long."""
@@ -265,23 +279,25 @@ class SharedBudget:
     def _pause_alone(self, status: int | None, policy: str | None, news: Heard) -> None:
         settings = self._settings
         pauses = {
-            423: max(settings.hubspot_busy_pause_s, news.retry_s or 0),
-            477: news.retry_s or settings.hubspot_move_pause_s,
-            429: self._daily_pause_s() if policy == "DAILY" else news.retry_s or settings.hubspot_rate_window_s,
+            423: (max(settings.hubspot_busy_pause_s, news.retry_s or 0), "LOCKED"),
+            477: (news.retry_s or settings.hubspot_move_pause_s, "MIGRATION"),
+            429: (
+                self._daily_pause_s() if policy == "DAILY" else news.retry_s or settings.hubspot_rate_window_s,
+                policy or "TEN_SECONDLY_ROLLING",
+            ),
         }
         if status in pauses and policy != "SECONDLY":
-            self._pause(pauses[status], policy or str(status))
+            self._pause(*pauses[status])
 
     def _told(self, **facts: object) -> dict[str, object]:
-        paused_s = self._paused_s()
-        until = datetime.now(UTC) + timedelta(seconds=paused_s)
-        why = (
-            f"paused by HubSpot until {until.isoformat(timespec='seconds')}: {self._why}"
-            if paused_s > 0
-            else "running"
-        )
+        why = self.paused_because
         away = "; Redis is away, so a cautious share is used" if self._redis_away else ""
-        return {"ok": paused_s <= 0, "detail": why + away, "paused_s": round(paused_s, 3), **facts}
+        return {
+            "ok": why is None,
+            "detail": (why or "running") + away,
+            "paused_s": round(self._paused_s(), 3),
+            **facts,
+        }
 
     def _paused_s(self) -> float:
         return max(0.0, self._paused_until - self._now())

@@ -39,6 +39,8 @@ class Wire(Protocol):
 class Purse(Protocol):
     """The budget of HubSpot calls."""
 
+    @property
+    def paused_because(self) -> str | None: ...
     async def status(self) -> dict[str, object]: ...
 
 
@@ -66,12 +68,13 @@ class Readiness:
 
     async def parts(self) -> dict[str, object]:
         """Each part: ok, what it says, and whether bookings need it."""
+        budget = await self._of_budget()  # before HubSpot's part: it hears of a pause that another process met
         return {
             "supabase": await self._of_supabase(),
             "redis": self._of_redis(),
             "hubspot": self._of_hubspot(),
             "relay": {"ok": True, "detail": f"term {self._relay.term}" if self._relay.term else "another process"},
-            "budget": {"ok": True, "detail": str(await self._budget.status()), "needed": False},
+            "budget": budget,
             "outbox": self._watch.outbox(),
             "invariants": self._watch.ready(),
         }
@@ -83,6 +86,7 @@ class Readiness:
             "redis": self._redis.connected,
             "hubspot": self._relay.away_because is None,
             "portal": self._relay.paused_because is None,
+            "budget": self._budget.paused_because is None,
             "invariants": not self._watch.broken,
         }
         yield "# TYPE lastseat_part_ok gauge"
@@ -112,6 +116,18 @@ class Readiness:
             detail = f"{fault.rstrip('.')}; bookings are pending, seats are held"
         elif (fault := self._relay.away_because) is not None:
             detail = f"away: {fault.rstrip('.')}; bookings are pending, seats are held"
+        elif (fault := self._budget.paused_because) is not None:
+            detail = f"{fault}; bookings are pending, seats are held"
         else:
             detail = "accepting writes"
         return {"ok": fault is None, "detail": detail, "needed": False}
+
+    async def _of_budget(self) -> Part:
+        """Not well while HubSpot told us to wait: 423, 477, or a limit reached."""
+        said = await self._budget.status()
+        words = [str(said["detail"]), f"{said['free']} calls may start now"]
+        if "used" in said:
+            words.append(f"{said['used']} of {said['limit']} used by us, {said['used_by_others']} by others")
+        if said.get("daily_left") is not None:
+            words.append(f"{said['daily_left']} left today")
+        return {"ok": said["ok"], "detail": "; ".join(words), "needed": False}
