@@ -1,8 +1,13 @@
 """The checks at run time: on a sample, in one snapshot, seen in /api/ready and in the metrics."""
 
+import asyncio
+import contextlib
+import uuid
+
 import pytest
 
-from lastseat.model import Gate
+from lastseat.errors import Unavailable
+from lastseat.model import ChangeRequest, Gate
 from lastseat.settings import Settings
 from lastseat.stores.care import Care
 from lastseat.upkeep.watch import Watch
@@ -96,36 +101,97 @@ async def test_what_is_set_aside_is_told(world, watch, rows):
     assert isinstance(world.bulletin, LocalBulletin)
 
 
-async def test_it_looks_by_itself(ledger, database, gates):
-    import asyncio
+def lowered(capacity: int) -> ChangeRequest:
+    return ChangeRequest(
+        change_id=str(uuid.uuid4()),
+        kind="exam_update",
+        caller="staff:clerk",
+        request_id="r9",
+        exam_id=EXAM,
+        fields={"capacity": str(capacity)},
+    )
 
+
+async def test_an_oversold_exam_that_staff_changed_once_is_judged_and_the_watch_goes_on(ledger, hand, watch, rows):
+    """Staff's row in the audit log names its request; the sample once left that name out, and the watch ended."""
+    await ledger.change_exam(lowered(1))
+    await hand.carry("exam_update")
+    await ledger.claim([wish("1")])
+    await hand.carry()
+    assert await rows.of("select 1 from hubspot_sync.audit_log where operation = 'EXAM_UPDATE'")
+    await rows.do("update hubspot_sync.hubspot_mock_exams set capacity = 0")
+    assert names(await watch.look()) == ["I1"]
+
+
+@contextlib.asynccontextmanager
+async def running(watch):
+    task = asyncio.create_task(watch.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_it_looks_by_itself(database, ledger, gates):
     watch = Watch(Care(database), gates, Settings(watch_s=0.02))
-    running = asyncio.create_task(watch.run())
 
     async def looked():
         return watch.sample is not None
 
-    await until(looked)
-    running.cancel()
-    await asyncio.wait([running])
+    async with running(watch):
+        await until(looked, 20)
 
 
-async def test_a_ledger_that_is_away_is_no_finding(database, gates, caplog):
-    import asyncio
+class Failing:
+    """A ledger whose samples cannot be had until `fault` is gone."""
 
-    from lastseat.errors import Unavailable
+    def __init__(self, inner, fault):
+        self.inner = inner
+        self.fault = fault
 
-    class Away:
-        async def some_exams(self, most):
-            raise Unavailable("cannot be reached")
+    async def some_exams(self, most):
+        if self.fault is not None:
+            raise self.fault
+        return await self.inner.some_exams(most)
 
-    watch = Watch(Away(), gates, Settings(watch_s=0.02))
-    running = asyncio.create_task(watch.run())
+    async def sample(self, exam_ids):
+        return await self.inner.sample(exam_ids)
 
-    async def tried():
-        return "cannot be reached" in caplog.text
 
-    await until(tried)
-    running.cancel()
-    await asyncio.wait([running])
-    assert watch.ready()["ok"] is True
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Unavailable("Postgres cannot be reached."), "Postgres cannot be reached"),
+        (KeyError("x"), "the look itself failed, see the log"),
+    ],
+    ids=["away", "a fault of the watch"],
+)
+async def test_a_watch_that_cannot_look_says_so_and_goes_on(ledger, database, gates, fault, words):
+    care = Failing(Care(database), fault)
+    watch = Watch(care, gates, Settings(watch_s=0.2))
+
+    async def blind():
+        return watch.ready()["ok"] is False
+
+    async def sees():
+        return watch.ready()["ok"] is True and "nothing wrong" in watch.ready()["detail"]
+
+    async with running(watch) as task:
+        await until(blind, 20)
+        assert words in watch.ready()["detail"]
+        assert watch.broken == []
+        assert not task.done()
+        care.fault = None
+        await until(sees, 20)
+
+
+async def test_a_watch_that_ended_is_not_well_for_ever(ledger, database, gates):
+    watch = Watch(Care(database), gates, Settings(watch_s=0.02))
+    await watch.look()
+
+    async def silent():
+        return watch.ready()["ok"] is False
+
+    await until(silent, 20)
+    assert "nobody has looked for" in watch.ready()["detail"]

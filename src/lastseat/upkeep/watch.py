@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Iterable
+from typing import Final
 
 from lastseat.errors import LastseatError
 from lastseat.evidence import Evidence
@@ -12,6 +13,9 @@ from lastseat.invariants import Verdict, check_all
 from lastseat.model_upkeep import Sample
 from lastseat.ports import Gates, Sampler
 from lastseat.settings import Settings
+
+LATE_TURNS: Final = 4
+"""After so many turns without a look the last one says nothing any more."""
 
 log = logging.getLogger(__name__)
 
@@ -24,20 +28,27 @@ class Watch:
         self._gates = gates
         self._every_s = settings.watch_s
         self._exams = settings.watch_exams
+        self._began_at: float | None = None
         self._looked_at: float | None = None
+        self._why_not = ""
         self._found: dict[str, int] = {}
         self.sample: Sample | None = None
         self.broken: list[Verdict] = []
 
     async def run(self) -> None:
         """Look again and again until cancelled."""
+        self._began_at = time.monotonic()
         while True:
             # Race: processes that started together would all look at once.
             await asyncio.sleep(self._every_s * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
             try:
                 await self.look()
             except LastseatError as error:
+                self._why_not = error.message
                 log.warning("watch: cannot look: %s", error.message)
+            except Exception:  # a fault of the watch is no reason to stop watching
+                self._why_not = "the look itself failed, see the log"
+                log.exception("watch: the look failed")
 
     async def look(self) -> list[Verdict]:
         """One look; the verdicts that are broken."""
@@ -50,7 +61,7 @@ class Watch:
             tables=self.sample.tables, gates=[gate for exam_id, gate in gates.items() if exam_id in known]
         )
         self.broken = [verdict for verdict in check_all(evidence) if verdict.broken]
-        self._looked_at = time.monotonic()
+        self._looked_at, self._why_not = time.monotonic(), ""
         for verdict in self.broken:
             self._found[verdict.invariant] = self._found.get(verdict.invariant, 0) + 1
             for finding in verdict.findings:
@@ -59,9 +70,13 @@ class Watch:
 
     def ready(self) -> dict[str, object]:
         """Its part of /api/ready: what was found last; a broken invariant is for people to look into."""
+        last_at = self._looked_at if self._looked_at is not None else self._began_at
+        ago_s = round(time.monotonic() - last_at) if last_at is not None else 0
+        if ago_s > LATE_TURNS * self._every_s:
+            why = f": {self._why_not.rstrip('.')}" if self._why_not else ""
+            return {"ok": False, "detail": f"nobody has looked for {ago_s} s{why}", "needed": False}
         if self._looked_at is None:
             return {"ok": True, "detail": "not looked yet", "needed": False}
-        ago_s = round(time.monotonic() - self._looked_at)
         if not self.broken:
             return {"ok": True, "detail": f"nothing wrong in a sample {ago_s} s ago", "needed": False}
         first = next(finding for finding in self.broken[0].findings if not finding.note)

@@ -87,7 +87,7 @@ class Readiness:
             "hubspot": self._relay.away_because is None,
             "portal": self._relay.paused_because is None,
             "budget": self._budget.paused_because is None,
-            "invariants": not self._watch.broken,
+            "invariants": bool(self._watch.ready()["ok"]),
         }
         yield "# TYPE lastseat_part_ok gauge"
         for name, well in rungs.items():

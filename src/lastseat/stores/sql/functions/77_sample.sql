@@ -43,7 +43,7 @@ create or replace function lastseat_api.sample(args jsonb) returns jsonb
                 where h.state = 'open' or o.state in ('waiting', 'sent', 'mirrored') or o.verify_at is not null),
             'audit_log', (select coalesce(jsonb_agg(jsonb_build_object(
                  'record_id', a.record_id, 'performed_at', a.performed_at, 'operation', a.operation,
-                 'old_values', a.old_values, 'new_values', a.new_values)), '[]')
+                 'request_id', a.request_id, 'old_values', a.old_values, 'new_values', a.new_values)), '[]')
                  from audit_log a where a.record_id in (select exam_id from ids)
                                     and a.table_name = 'hubspot_mock_exams')),
         'waiting', (select coalesce(jsonb_object_agg(k.kind, k.rows), '{}') from (
