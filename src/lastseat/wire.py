@@ -70,6 +70,10 @@ def database_of(settings: Settings) -> PostgresDatabase | PostgrestDatabase:
             connections=settings.postgres_pool,
             timeout_s=settings.store_timeout_s,
         )
+    if settings.supabase_url or settings.supabase_service_key:
+        names = ("SUPABASE_URL", "SUPABASE_SERVICE_KEY")
+        named, missing = names if settings.supabase_url else reversed(names)
+        raise SetupError(f"{named} is set, {missing} is not.", way_out="REST needs both; or set SUPABASE_DB_URL.")
     raise SetupError(
         "No Supabase is configured.",
         way_out="Set SUPABASE_DB_URL, or SUPABASE_URL and SUPABASE_SERVICE_KEY; `lastseat demo` brings its own.",

@@ -11,7 +11,7 @@ from tests.contract.servers import IN_LANE, Servers
 from tests.contract.ways import DIRECT, NAMES, Transport, Way, way_to
 from tests.embedded_stack import Databases
 
-collect_ignore = [] if IN_LANE else ["test_pooler.py"]
+collect_ignore = [] if IN_LANE else ["test_pooler.py", "test_rest_start.py"]
 
 
 @pytest.fixture(scope="session")

@@ -98,7 +98,7 @@ def test_what_must_be_set_up_first_is_one_line_and_exit_2(shell: Shell, more: di
 def test_a_database_without_the_schema_is_one_line_and_exit_2(shell: Shell, database_url: str):
     refused = shell.run("backfill", SUPABASE_DB_URL=database_url)
     assert refused.exit_code == 2
-    assert "Run `lastseat schema apply`." in refused.stderr
+    assert "Run `lastseat schema apply`" in refused.stderr
 
 
 def test_sync_says_how_many_in_the_prds_words(shell: Shell):

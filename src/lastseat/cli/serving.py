@@ -13,6 +13,7 @@ from granian.log import LogLevels
 from lastseat.cli import running
 from lastseat.cli.frame import run, say
 from lastseat.cli.ports import need_free_port
+from lastseat.cli.standing import need_current, need_transport, standing_of
 from lastseat.embedded.folder import data_folder
 from lastseat.embedded.ports import free_port
 from lastseat.embedded.postgres import EmbeddedPostgres
@@ -59,6 +60,7 @@ def serve(host: str | None, port: int | None, processes: int | None) -> None:
     said["port"] = settings.port or free_port()
     need_free_port(settings.host, settings.port)
     _need_secrets(settings)
+    need_transport(settings)
     with ExitStack() as open_stores:
         stores = bring_stores(settings, open_stores)
         settings = load(**said, **{name.lower(): value for name, value in stores.environment.items()})
@@ -80,7 +82,7 @@ def _need_secrets(settings: Settings) -> None:
 
 def bring_stores(settings: Settings, open_stores: ExitStack) -> Stores:
     """Start the stores that the environment does not name."""
-    no_postgres = settings.supabase_db_url is None and settings.supabase_url is None
+    no_postgres = settings.supabase_db_url is None and not settings.supabase_url
     if not no_postgres and settings.redis_url is not None:
         return Stores(None, {})
     folder = data_folder(settings.data_dir, on_progress=say)
@@ -94,12 +96,11 @@ def bring_stores(settings: Settings, open_stores: ExitStack) -> Stores:
 
 async def _look_around(settings: Settings, *, own_postgres: bool) -> None:
     """Refuse what cannot work, warn of what may come back."""
-    if settings.supabase_db_url is not None:
-        url = settings.supabase_db_url.get_secret_value()
-        if own_postgres:
-            await schema.apply_to(url)
-        elif not (await schema.status_of(url)).current:
-            raise SetupError("The database's schema is not this version's.", way_out="Run `lastseat schema apply`.")
+    if own_postgres and settings.supabase_db_url is not None:
+        await schema.apply_to(settings.supabase_db_url.get_secret_value())
+    standing = await standing_of(settings)
+    need_current(standing)
+    say(f"Supabase over {standing.transport}.")
     if settings.redis_url is not None and (fault := await redis_fault(settings.redis_url.get_secret_value())):
         say(f"lastseat: {fault} {REDIS_ADVICE}")
     if fault := await hubspot_fault(settings.hubspot_base_url):

@@ -8,6 +8,7 @@ from typing import Final
 from lastseat.cli import running
 from lastseat.cli.frame import run, say
 from lastseat.cli.serving import bring_stores
+from lastseat.cli.standing import need_transport
 from lastseat.embedded.folder import data_folder
 from lastseat.errors import SetupError
 from lastseat.settings import Settings, load
@@ -38,7 +39,8 @@ class Tools:
 def settings_with_stores(open_stores: ExitStack) -> Settings:
     """The environment's settings, with the stores of what runs in the data folder, or else with stores of our own."""
     settings = load()
-    if (settings.supabase_db_url is None and settings.supabase_url is None) or settings.redis_url is None:
+    need_transport(settings)
+    if (settings.supabase_db_url is None and not settings.supabase_url) or settings.redis_url is None:
         note = running.read_note(data_folder(settings.data_dir, on_progress=say))
         stores = bring_stores(settings, open_stores).environment if note is None else note.environment
         if "HUBSPOT_ACCESS_TOKEN" in stores and settings.hubspot_access_token is not None:

@@ -48,6 +48,11 @@ class PostgresDatabase:
         return f"Postgres at {self._place}" + (" through a pooler" if self._pooled else "")
 
     @property
+    def described(self) -> str:
+        """The same in words for an operator: which transport this is."""
+        return f"direct connections, {self.name}"
+
+    @property
     def setting(self) -> str:
         """The setting that leads here, for advice."""
         return "SUPABASE_DB_URL"

@@ -11,6 +11,7 @@ from lastseat.errors import LastseatError, SetupError, Unavailable, Uncertain
 from lastseat.stores.sqlstates import VALUES, Shut, meaning_of
 
 _SCHEMA = "lastseat_api"
+_SHOWN = 6  # Limit: more of a key is never written anywhere
 _KEY_ADVICE = "Set it to the project's secret key (sb_secret_…) or its service_role key."
 
 
@@ -48,6 +49,11 @@ class PostgrestDatabase:
     def name(self) -> str:
         """What is used and where, without the key."""
         return f"PostgREST at {self._place}"
+
+    @property
+    def described(self) -> str:
+        """The same in words for an operator: which transport this is, and enough of the key to know which it is."""
+        return f"REST, {self.name} with the key {self._headers['apikey'][:_SHOWN]}…"
 
     @property
     def setting(self) -> str:

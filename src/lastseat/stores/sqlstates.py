@@ -7,6 +7,8 @@ from lastseat.errors import LastseatError, LeaseLost, Refused, Unavailable, Unce
 VALUES: Final = ("22", "23", "54")
 """Classes of errors that a value causes: asked again, it causes them again."""
 
+APPLY: Final = "Run `lastseat schema apply`, or paste `lastseat schema print` into Supabase's SQL editor."
+
 _NO_SCHEMA: Final = frozenset({"42883", "3F000", "42P01", "PGRST202"})
 _NOT_EXPOSED: Final = "PGRST106"
 _NOT_ALLOWED: Final = "42501"
@@ -37,7 +39,7 @@ def meaning_of(state: str, message: str, where: str) -> LastseatError:
 
 def _shut(state: str, where: str) -> Shut | None:
     if state in _NO_SCHEMA:
-        return Shut(f"{where}: the schema is not applied ({state})", way_out="Run `lastseat schema apply`.")
+        return Shut(f"{where}: the schema is not applied ({state})", way_out=APPLY)
     if state == _NOT_EXPOSED:
         way_out = "Add lastseat_api to the exposed schemas of the project's API settings."
         return Shut(f"{where}: the schema lastseat_api is not exposed", way_out=way_out)
