@@ -20,7 +20,7 @@ class GoodTorture:
 
     def __init__(self) -> None:
         self.trial: dict[str, Any] = {
-            "seed": 1, "seconds": 30, "processes": 2, "students": 4, "seats": {EXAM: 2, OTHER: 1},
+            "seed": 1, "seconds": 30, "processes": 2, "students": 5, "seats": {EXAM: 2, OTHER: 1},
             "hubspot_limit": 100, "booking_type": BOOKINGS, "exam_type": EXAMS, "booking_key": "booking_id",
             "ports": [1, 2],
             "began_at": BEGAN, "calm_at": BEGAN + 30, "sweep_at": BEGAN + 31, "end_at": BEGAN + 40,
@@ -55,16 +55,19 @@ class GoodTorture:
         self.gates = [self.gate(EXAM, 9, 2), self.gate(OTHER, 2, 1)]
         self.views: list[dict[str, Any]] = [
             {"server": 0, "remaining": {EXAM: 0, OTHER: 0}},
+            {"server": 1, "remaining": {EXAM: 0, OTHER: 0}},
             {"server": 1, "contact_id": "ada"},
             {"server": 1, "contact_id": "ben", "bookings": {"LS-4": "Active"}},
             {"server": 0, "contact_id": "cem", "bookings": {"LS-3": "Active"}},
+            {"server": 0, "contact_id": "dan"},
+            {"server": 1, "contact_id": "eve", "bookings": {"LS-5": "Active"}},
         ]
         self.calls = [
             {"seq": 1, "arrived_at": BEGAN + 0.9, "operation": "batch_upsert", "status": 200, "keys": ["LS-1"]},
             {"seq": 2, "arrived_at": BEGAN + 10.5, "operation": "batch_update", "status": 200, "keys": ["901"]},
         ]
         self.landed: list[dict[str, Any]] = [{"at": BEGAN + 0.9, "seq": 1, "op": "batch_upsert"}]
-        self.log = ["INFO all is well"]
+        self.logs = [["INFO all is well"], ["INFO all is well here too"]]
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         return {
@@ -146,6 +149,34 @@ class GoodTorture:
         gate = {"exam_id": exam_id, "version": version, "capacity": capacity, "remaining": 0}
         return gate | {"open": True, "taken": capacity}
 
+    def book(self, key: str, contact_id: str, exam_id: str, after_s: float, status: int = 201) -> None:
+        """One more booking, with all that it leaves behind."""
+        hubspot_id, wish = f"9{key.removeprefix('LS-').zfill(2)}", f"k{key}"
+        state = "Active" if status == 201 else "Pending"
+        self.said.append(self.line(contact_id, "book", after_s, wish, status, told=key, state=state, exam_id=exam_id))
+        self.records.append(self.record(hubspot_id, key, contact_id, exam_id))
+        self.ledger["hubspot_bookings"].append(self.row(hubspot_id, key, contact_id, exam_id))
+        self.ledger["claims"].append(self.claim(key, contact_id, hubspot_id, exam_id, wish, after_s - 0.1))
+        self.ledger["audit_log"].append(self.audit(hubspot_id, "INSERT", after_s - 0.05, holds=True))
+        self.ledger["outbox"].append(self.outbox(len(self.ledger["outbox"]) + 1, "create", key))
+        self.shown_to(contact_id)[key] = "Active"
+
+    def cancel(self, key: str, after_s: float) -> None:
+        """The service takes a booking away, with all that a cancel leaves behind, but for the wish of anybody."""
+        claim = next(claim for claim in self.ledger["claims"] if claim["booking_id"] == key)
+        claim |= {"state": "cancelled", "cancel_requested_at": iso(after_s - 0.1)}
+        record = next(record for record in self.records if record["properties"]["booking_id"] == key)
+        record["properties"]["is_active"] = "Cancelled"
+        row = next(row for row in self.ledger["hubspot_bookings"] if row["booking_key"] == key)
+        row |= {"holds": False, "is_active": "Cancelled"}
+        self.ledger["audit_log"].append(self.audit(row["hubspot_id"], "UPDATE", after_s, holds=False))
+        self.shown_to(claim["contact_id"]).pop(key, None)
+
+    def shown_to(self, contact_id: str) -> dict[str, str]:
+        """The bookings in this student's list of the end."""
+        view = next(view for view in self.views if view.get("contact_id") == contact_id)
+        return view.setdefault("bookings", {})
+
     def write(self, folder: Path) -> Path:
         folder.mkdir(exist_ok=True)
         for name, rows in {
@@ -158,5 +189,6 @@ class GoodTorture:
             "run": self.trial, "state": state, "ledger": self.ledger, "gates": self.gates,
         }.items():  # fmt: skip
             (folder / f"{name}.json").write_bytes(msgspec.json.encode(value))
-        (folder / "server-0.log").write_text("\n".join(self.log) + "\n")
+        for number, lines in enumerate(self.logs):
+            (folder / f"server-{number}.log").write_text("".join(f"{line}\n" for line in lines))
         return folder

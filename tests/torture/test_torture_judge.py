@@ -36,6 +36,41 @@ def lose_in_the_mirror(t: GoodTorture):
     t.ledger["hubspot_bookings"][2]["holds"] = False
 
 
+def take_a_booking_away(t: GoodTorture):
+    """Cem's, confirmed with 201: cancelled by nobody, seen as such, and its seat sold to Dan."""
+    t.cancel("LS-3", 25)
+    t.said.append(t.line("cem", "status", 26, "k5", 200, told="LS-3", state="Cancelled", booking_id="LS-3"))
+    t.book("LS-6", "dan", EXAM, 33)
+
+
+def take_a_booking_away_unseen(t: GoodTorture):
+    t.cancel("LS-3", 25)
+    t.book("LS-6", "dan", EXAM, 33)
+
+
+def take_a_pending_booking_away(t: GoodTorture):
+    """Dan's, answered 202: cancelled by nobody before it was ever confirmed; Eve gets the seat."""
+    t.book("LS-6", "dan", EXAM, 26, 202)
+    t.cancel("LS-6", 27)
+    t.said.append(t.line("dan", "status", 28, "kLS-6", 200, told="LS-6", state="Cancelled", booking_id="LS-6"))
+
+
+def take_an_unheard_booking_away(t: GoodTorture):
+    """Dan's, of which every answer was lost: cancelled although nobody can have asked for that."""
+    t.book("LS-6", "dan", EXAM, 26)
+    t.cancel("LS-6", 27)
+    t.said[-1] = t.line("dan", "book", 26, "kLS-6", 0, exam_id=EXAM, error="no answer")
+    t.said.append(t.line("dan", "book", 30, "kLS-6", 409, code="SESSION_FULL", exam_id=OTHER))
+
+
+def take_away_what_was_refused_to_move(t: GoodTorture):
+    """Staff was told that Cem's booking stays where it is; then it goes."""
+    t.said.append(
+        t.line("cem", "move", 22, "k8", 409, code="SESSION_FULL", booking_id="LS-3", exam_id=OTHER, staff=True)
+    )
+    take_a_booking_away(t)
+
+
 def bring_back(t: GoodTorture):
     t.records[0]["properties"]["is_active"] = "Active"
 
@@ -122,7 +157,7 @@ def give_a_seat_to_whom_no_was_said(t: GoodTorture):
 
 
 def show_an_old_list(t: GoodTorture):
-    t.views[1]["bookings"] = {"LS-1": "Active"}
+    t.shown_to("ada")["LS-1"] = "Active"
 
 
 def show_an_old_count(t: GoodTorture):
@@ -130,7 +165,7 @@ def show_an_old_count(t: GoodTorture):
 
 
 def fail_a_look(t: GoodTorture):
-    t.views[2] |= {"status": 503, "bookings": {}}
+    t.views[3] |= {"status": 503, "bookings": {}}
 
 
 def forget_a_link(t: GoodTorture):
@@ -154,7 +189,7 @@ def set_a_row_aside(t: GoodTorture):
 
 
 def fail_in_a_server(t: GoodTorture):
-    t.log += ["ERROR unexpected error", "Traceback (most recent call last):", "ZeroDivisionError"]
+    t.logs[0] += ["ERROR unexpected error", "Traceback (most recent call last):", "ZeroDivisionError"]
 
 
 def run_ahead_with_a_gate(t: GoodTorture):
@@ -173,6 +208,11 @@ def never_recover(t: GoodTorture):
 PLANTED: list[tuple[Spoil, str, dict[str, int]]] = [
     (lose_in_hubspot, "lost", {"lost": 1, "stranded": 1}),
     (lose_in_the_mirror, "lost", {"lost": 1, "stranded": 1}),
+    (take_a_booking_away, "lost", {"lost": 1}),
+    (take_a_booking_away_unseen, "lost", {"lost": 1}),
+    (take_a_pending_booking_away, "lost", {"lost": 1}),
+    (take_an_unheard_booking_away, "lost", {"lost": 1}),
+    (take_away_what_was_refused_to_move, "lost", {"lost": 1}),
     (bring_back, "came_back", {"oversold": 1}),
     (copy_a_record, "duplicates", {"duplicates": 2, "oversold": 1}),
     (give_a_second_seat, "duplicates", {"duplicates": 1, "lost": 1}),
@@ -215,6 +255,16 @@ def test_the_judge_sees_a_planted_fault(spoil: Spoil, kind: str, counts: dict[st
     assert kind in {violation.kind for violation in report.violations}
     assert {name: getattr(report, name) for name in MUST_BE_ZERO if getattr(report, name)} == counts
     assert not report.passed
+
+
+def test_a_seat_that_was_given_up_is_not_lost(tmp_path: Path):
+    """The same traces, and somebody asked for it."""
+    torture = GoodTorture()
+    take_a_booking_away(torture)
+    torture.said.append(
+        torture.line("cem", "cancel", 24.9, "k8", 200, told="LS-3", state="pending", booking_id="LS-3", exam_id=EXAM)
+    )
+    assert judged(torture, tmp_path).violations == []
 
 
 def test_every_number_that_must_be_zero_has_a_planted_fault():

@@ -66,6 +66,11 @@ class Life:
     gone_at: float = NEVER
 
     @property
+    def given_up(self) -> bool:
+        """Whether somebody asked to cancel or move it and was not refused."""
+        return any(outcome != "no" for outcome in self.leaves.values())
+
+    @property
     def ended(self) -> bool:
         """Whether its student knows what became of it."""
         return self.confirmed or self.refused or self.gone_at < NEVER
@@ -127,8 +132,10 @@ def _leave(lives: dict[str, Life], asked: Asked) -> None:
     life = lives.get(first.booking_id or "")
     if life is None or first.deed not in ("cancel", "move"):
         return
-    life.leave_sent_at = min(life.leave_sent_at, first.sent_at)
-    life.leaves[asked.key] = _cancelled(asked) if first.deed == "cancel" else _moved(asked, lives)
+    outcome = _cancelled(asked) if first.deed == "cancel" else _moved(asked, lives)
+    life.leaves[asked.key] = outcome
+    if outcome != "no":  # a refused one leaves the seat as surely held as it was
+        life.leave_sent_at = min(life.leave_sent_at, first.sent_at)
     for line in asked.wishes:
         if first.deed == "move" and (line.state or "").endswith("/cancelled"):
             life.gone_at = min(life.gone_at, line.at)

@@ -10,6 +10,7 @@ from lastseat.evidence import UNFINISHED, PortalRecord, Row, instant
 from lastseat.invariants import check_all
 from lastseat.rehearsal.history import Kept, Said, Viewed
 from lastseat.rehearsal.lives import (
+    NEVER,
     Asked,
     Hold,
     Life,
@@ -90,7 +91,7 @@ def _by_exam(holds: Sequence[Hold]) -> dict[str, list[Hold]]:
 
 
 def lost(case: Case) -> Iterator[Finding]:
-    """What was confirmed and not given up is active in HubSpot and in the mirror."""
+    """What was given and not given up is active in HubSpot and in the mirror."""
     for life in case.lives.values():
         if life.should_hold:
             records = [record for record in case.records.get(life.booking_id, ()) if _is_of(record, life)]
@@ -102,6 +103,17 @@ def lost(case: Case) -> Iterator[Finding]:
             if where:
                 sentence = f"Booking {life.booking_id} was confirmed and is not active in {' nor in '.join(where)}."
                 yield Finding("lost", sentence, (life.booking_id,))
+    yield from _taken_away(case)
+
+
+def _taken_away(case: Case) -> Iterator[Finding]:
+    """What is gone although nobody asked to cancel or to move it. No session is deleted in a torture."""
+    gone = {booking_id for booking_id, life in case.lives.items() if life.gone_at < NEVER and not life.refused}
+    gone |= {booking_id for booking_id, claim in case.evidence.claims.items() if claim["state"] == "cancelled"}
+    for booking_id in sorted(gone):
+        life = case.lives.get(booking_id)
+        if life is None or not (life.given_up or life.should_hold):
+            yield Finding("lost", f"Booking {booking_id} is cancelled, and nobody asked for it.", (booking_id,))
 
 
 def _is_of(record: PortalRecord, life: Life) -> bool:
@@ -191,7 +203,7 @@ def unresolved(case: Case) -> Iterator[Finding]:
 
 def _still_pending(case: Case, asked: Asked) -> bool:
     life = case.lives.get(asked.first.booking_id or "")
-    return any(line.state == "pending" for line in asked.wishes) and (life is None or life.gone_at == float("inf"))
+    return any(line.state == "pending" for line in asked.wishes) and (life is None or life.gone_at == NEVER)
 
 
 def wrong_answers(case: Case) -> Iterator[Finding]:
