@@ -185,7 +185,8 @@ def label_update(ctx: Context, asked: Asked) -> Reply:
 def label_delete(ctx: Context, asked: Asked) -> Reply:
     """Removes a named association type in both directions."""
     kind, other = _pair(ctx, asked)
-    known = ctx.portal.label(kind.id, other.id, int(asked.path["type_id"]))
+    labels_here = ctx.portal.labels.get((kind.id, other.id), ())
+    known = next((one for one in labels_here if str(one.type_id) == asked.path["type_id"]), None)
     if known is None or known.label is None:
         raise missing()
     ctx.change(["unlabel", kind.id, other.id, known.type_id])

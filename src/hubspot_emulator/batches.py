@@ -40,8 +40,9 @@ class Batch:
         self.ctx = ctx
         self.kind = kind
         self.judge = Judge(ctx, kind)
-        # HubSpot: a trace id in every input turns "400, nothing written" into "207, good rows written".
-        self.traced = all(trace is not None for trace in traces)
+        # HubSpot: a trace id in every input turns "400, nothing written" into "207, good rows written"; for an
+        # upsert that was only seen on live portals, so a switch takes it away.
+        self.traced = ctx.switches.heed_trace_ids and all(trace is not None for trace in traces)
         if self.traced:
             refuse_duplicates(traces, "objectWriteTraceIds")
         self.rows: list[tuple[Row, list[links.Judged]]] = []

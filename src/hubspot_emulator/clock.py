@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 
@@ -19,6 +21,20 @@ class Clock:
     async def sleep(self, delay_s: float) -> None:
         """Wait for `delay_s` seconds of this clock."""
         await asyncio.sleep(delay_s)
+
+    @asynccontextmanager
+    async def limit(self, delay_s: float) -> AsyncGenerator[None]:
+        """End the block with TimeoutError once it has taken `delay_s` seconds of this clock."""
+        async with asyncio.timeout(None) as limit:
+            alarm = asyncio.get_running_loop().create_task(self._alarm(limit, delay_s))
+            try:
+                yield
+            finally:
+                alarm.cancel()
+
+    async def _alarm(self, limit: asyncio.Timeout, delay_s: float) -> None:
+        await self.sleep(delay_s)
+        limit.reschedule(asyncio.get_running_loop().time())
 
 
 def iso(at: float) -> str:

@@ -74,13 +74,16 @@ class Index:
         }
 
     def notice(self, events: list[Event], at: float, lag_s: float) -> None:
-        """Takes note of changed records, to be seen after the lag."""
+        """Takes note of changed records, to be seen after the lag; without one, also ahead of earlier changes."""
         self._catch_up(at)
-        for event in events:
-            if event[0] == "put":
-                type_id, record_id = event[1], event[2]
-                values = self._portal.types[type_id].records[record_id].properties
-                self._waiting.append((at + lag_s, type_id, record_id, values))
+        changed = dict.fromkeys((event[1], event[2]) for event in events if event[0] == "put")
+        fresh = [(kind, one, self._portal.types[kind].records[one].properties) for kind, one in changed]
+        if lag_s:
+            self._waiting += [(at + lag_s, *one) for one in fresh]
+            return
+        self._waiting = deque(one for one in self._waiting if (one[1], one[2]) not in changed)
+        for type_id, record_id, values in fresh:
+            self._seen.setdefault(type_id, {})[record_id] = values
 
     def _catch_up(self, now: float) -> None:
         while self._waiting and self._waiting[0][0] <= now:

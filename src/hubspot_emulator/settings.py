@@ -38,6 +38,7 @@ class Limits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class Switches(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Where HubSpot's behaviour is unconfirmed, or differs: a client must be right under each value."""
 
+    heed_trace_ids: bool = True
     echo_trace_ids: bool = False
     unset: Literal["null", "absent"] = "null"
     conflict_rolls_back: bool = True
@@ -58,7 +59,7 @@ class Webhook(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     properties: list[str] = []  # none: every property that is not HubSpot's own
     subscription_id: int = 3_300_001
     app_id: int = 1_200_001
-    retry_s: Amount = 1.0  # the first wait; each next one is twice as long
+    retry_over_s: Amount = 86_400.0  # from the first delivery to the tenth retry; each wait is twice the one before
 
 
 def with_changes(old: T, changes: dict[str, Any]) -> T:

@@ -18,7 +18,7 @@ from hubspot_emulator.settings import Webhook
 
 EVENTS_MAX = 99
 ANSWER_WITHIN_S = 5.0
-ATTEMPTS = 11  # HubSpot: the first delivery and up to ten more
+RETRIES = 10
 COLLECT_S = 0.02
 
 Send = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]
@@ -103,17 +103,18 @@ class Webhooks:
             self._begin(self._deliver(waiting[start : start + EVENTS_MAX]))
 
     async def _deliver(self, events: list[dict[str, Any]]) -> None:
-        for attempt in range(ATTEMPTS):
+        for attempt in range(1 + RETRIES):
+            if attempt:
+                await self._clock.sleep(self.settings.retry_over_s * 2 ** (attempt - 1) / (2**RETRIES - 1))
             body = msgspec.json.encode([event | {"attemptNumber": attempt} for event in events])
             taken = await self._taken(body)
             if taken and not self._faults.webhook("webhook-fail", self._dice):
                 return
-            await self._clock.sleep(self.settings.retry_s * 2**attempt)
         self.given_up += len(events)
 
     async def _taken(self, body: bytes) -> bool:
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
+            async with self._clock.limit(ANSWER_WITHIN_S):
                 status = await self.send(self.settings.url, body, self._headers(body))
         except (TimeoutError, aiohttp.ClientError, OSError) as problem:
             log.info("webhook not delivered: %s", type(problem).__name__)

@@ -140,6 +140,12 @@ async def test_named_labels_are_defined_used_and_removed(crm):
     assert len((await crm.get(f"{PAIR}/labels")).body["results"]) == 1
 
 
+@pytest.mark.parametrize("type_id", ["abc", "999999", "9" * 5000, "-1"])
+async def test_a_label_that_is_not_there_is_404_whatever_it_is_called(crm, type_id):
+    """issue: exact status for … 404"""
+    assert (await crm.call("DELETE", f"{PAIR}/labels/{type_id}")).status == 404
+
+
 async def test_a_create_can_carry_associations(crm):
     """Only upsert takes no associations."""
     contact = await crm.create("contacts")

@@ -140,6 +140,19 @@ async def test_new_and_changed_records_appear_late():
         assert len(read.body["results"]) == 1
 
 
+async def test_what_a_seed_puts_in_is_seen_at_once_also_while_earlier_changes_wait():
+    """issue: seeding; only calls are seen late"""
+    async with running(switches={"search_lag_ms": 30_000}) as crm:
+        await crm.upsert("a", "b", attendance="No")
+        ids = {one["properties"]["booking_id"]: one["id"] for one in (await crm.state())["objects"][BOOKINGS]}
+        by_hand = [{"id": ids["a"], "properties": {"attendance": "Yes"}}, {"properties": {"booking_id": "c"}}]
+        await crm.control("seed", {"objects": {"bookings": by_hand}})
+        assert sorted(await found(crm)) == ["a", "c"]
+        await crm.clock.advance(30)
+        assert sorted(await found(crm)) == ["a", "b", "c"]
+        assert await found(crm, [("attendance", "EQ", "Yes")]) == ["a"]
+
+
 @pytest.mark.parametrize(
     "one",
     [

@@ -54,6 +54,33 @@ async def test_retry_after_tells_when_a_place_is_free():
         assert (await crm.get(LIST)).headers["Retry-After"] == "7"
 
 
+async def test_retry_after_of_the_daily_limit_tells_when_the_day_ends():
+    """`Retry-After` on 429 is not documented and not always there."""
+    async with running(daily=0, switches={"retry_after": "always"}) as crm:
+        answer = await crm.get(LIST)
+        assert answer.body["policyName"] == "DAILY"
+        assert int(answer.headers["Retry-After"]) == 86_400 - crm.clock.at % 86_400
+        await crm.clock.advance(0.5)
+        assert int((await crm.get(LIST)).headers["Retry-After"]) == 86_400 - int(crm.clock.at) % 86_400
+
+
+async def test_retry_after_of_the_search_limit_is_its_second():
+    """`Retry-After` on 429 is not documented and not always there; the search limit counts seconds."""
+    async with running(search_per_s=0, switches={"retry_after": "always"}) as crm:
+        answer = await crm.post(f"{LIST}/search", {})
+        assert (answer.body["policyName"], answer.headers["Retry-After"]) == ("SECONDLY", "1")
+
+
+@pytest.mark.parametrize("heed", [True, False])
+async def test_trace_ids_may_or_may_not_part_a_bad_row_from_its_neighbours(crm, heed):
+    """`objectWriteTraceId` … turns one bad row from "400, nothing written" into "207, good rows written" (L for
+    upsert)."""
+    await crm.switch(heed_trace_ids=heed)
+    rows = [upsert_input("a"), upsert_input("bad", exam_date="soon"), upsert_input("b")]
+    assert (await crm.batch("upsert", rows)).status == (207 if heed else 400)
+    assert await crm.names() == (["a", "b"] if heed else [])
+
+
 @pytest.mark.parametrize("count", [True, False])
 async def test_refused_calls_may_or_may_not_count(count):
     """a hard rolling limit counted at arrival: whether a refused call counts is not documented"""
@@ -95,6 +122,7 @@ async def test_search_may_or_may_not_count_in_the_rolling_window(counts):
 def test_every_switch_is_tested_both_ways():
     """**?** unconfirmed or contradictory: make those a switch in the emulator and be right under both."""
     tested = {
+        "heed_trace_ids",
         "echo_trace_ids",
         "conflict_rolls_back",
         "unset",
