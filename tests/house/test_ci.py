@@ -52,6 +52,15 @@ def test_a_shell_script_stops_at_the_first_fault():
 
 _KEPT = {"failed": 0, "oversold": 0, "stranded": 0, "duplicates": 0, "hubspot_429": 0, "hubspot_reads": 0}
 _PROMISE = {"booked": 100, "hubspot_calls <=": 8, "p99_ms <": 1000}
+_REPEATED = {"booked + pending": 500, "2nd booked + 2nd pending": 250, "2nd pending >": 0}
+
+
+@pytest.fixture(scope="module")
+def rush_lane():
+    spec = importlib.util.spec_from_file_location("ci_rush", rules.ROOT / ".ci" / "rush.py")
+    lane = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(lane)
+    return lane
 
 
 @pytest.mark.parametrize(
@@ -63,8 +72,31 @@ _PROMISE = {"booked": 100, "hubspot_calls <=": 8, "p99_ms <": 1000}
         ({"booked": 100, "hubspot_calls": 8, "p99_ms": 1, "duplicates": 1}, 1),
     ],
 )
-def test_the_rush_lane_sees_a_broken_promise(result, faults):
-    spec = importlib.util.spec_from_file_location("ci_rush", rules.ROOT / ".ci" / "rush.py")
-    lane = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(lane)
-    assert len(lane.broken(_KEPT | result, _PROMISE)) == faults
+def test_the_rush_lane_sees_a_broken_promise(rush_lane, result, faults):
+    assert len(rush_lane.broken(_KEPT | result, _PROMISE)) == faults
+
+
+@pytest.mark.parametrize(
+    ("booked", "pending", "second", "faults"),
+    [
+        (419, 81, {"booked": 169, "pending": 81}, 0),
+        (418, 81, {"booked": 168, "pending": 81}, 2),
+        (500, 0, {"booked": 250, "pending": 0}, 1),
+    ],
+)
+def test_the_rush_lane_adds_up_and_looks_at_the_second_rush(rush_lane, booked, pending, second, faults):
+    result = _KEPT | {"booked": booked, "pending": pending, "rushes": [{}, second]}
+    assert len(rush_lane.broken(result, _REPEATED)) == faults
+
+
+def test_the_rush_lane_counts_how_it_ended_for_those_who_had_to_wait(rush_lane):
+    lines = ['{"kind":"run"}', '{"kind":"answer","status":202}']
+    lines += [f'{{"kind":"ending","state":"{state}"}}' for state in ("booked", "booked", "refused", "lost")]
+    assert rush_lane.ends({"booked": 5}, "\n".join(lines)) == {"confirmed": 7, "told": 1}
+
+
+def test_the_rush_lane_plays_every_rush_that_the_issues_name(rush_lane):
+    plans = [" ".join(plan) for plan, _ in rush_lane.MAIN + rush_lane.OTHERS + rush_lane.FAULTED]
+    for options in ("--processes 4", "--exams 5", "--repeat 2", "--double"):
+        assert any(options in plan for plan in plans), options
+    assert [plan[-8:] for plan in plans if "429=0.2" in plan] == [f"--seed {seed}" for seed in (1, 2, 3, 4, 5)]

@@ -210,12 +210,16 @@ def test_each_other_number_follows_its_file(change: Spoil, key: str, value: floa
     assert getattr(judged(run, tmp_path / "kept").total, key) == pytest.approx(value)
 
 
-def test_a_planted_429_is_counted_and_not_held_against_us(tmp_path: Path):
+def test_a_planted_429_is_not_held_against_us_and_hides_none_of_ours(tmp_path: Path):
     run = GoodRun()
     run.calls[1].update(status=429, fault="429")
-    report = judged(run, tmp_path / "kept")
-    assert report.total.hubspot_429 == 1
+    report = judged(run, tmp_path / "planted")
+    assert report.total.hubspot_429 == 0
     assert report.passed
+    run.calls[2]["status"] = 429
+    report = judged(run, tmp_path / "ours")
+    assert report.total.hubspot_429 == 1
+    assert not report.passed
 
 
 def test_a_read_back_is_no_read(tmp_path: Path):

@@ -27,8 +27,8 @@ from lastseat.stores.gate import GateStore
 from lastseat.stores.redis import RedisTrips
 
 DRAIN_POLL_S: Final = 0.1
-VERIFY_AFTER_S: Final = 4.0
-"""With faults, a lost call lands within two seconds; so the rush need not wait a minute to look again."""
+FAULTED: Final = {"LASTSEAT_VERIFY_AFTER_S": "4", "LASTSEAT_BACKOFF_MOST_S": "3"}
+"""With faults a lost call lands within two seconds and no outage lasts so it need not wait as for real ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ def plan_of(wanted: Rehearsal) -> Plan:
         hubspot_faults=wanted.hubspot_faults,
         seed=wanted.seed,
         transport=wanted.transport,
-        environment={"LASTSEAT_VERIFY_AFTER_S": str(VERIFY_AFTER_S)} if wanted.hubspot_faults else {},
+        environment=FAULTED if wanted.hubspot_faults else {},
     )
 
 
