@@ -6,7 +6,7 @@ import asyncpg
 import msgspec
 
 from lastseat.errors import LastseatError
-from lastseat.model import ChangeRequest, MoveRequest, SetAside, Settlement
+from lastseat.model import Announcement, ChangeRequest, MoveRequest, SetAside, Settlement
 from lastseat.stores.sqlstates import meaning_of
 from tests.contract.words import EXAM, OTHER, acknowledged, booked, exam, leased, outcomes, wish
 
@@ -44,7 +44,11 @@ async def test_a_new_exam_is_there_when_hubspot_has_it(ledger):
     assert row.properties["mock_exam_name"] == NEW["mock_exam_name"]
     news, _ = await ledger.settle(term, Settlement(written=[acknowledged(row, "9001")]))
     assert [outcome.exam.mock_exam_name for outcome in news.outcomes] == [NEW["mock_exam_name"]]
-    assert (await ledger.exam_change(asked.change_id)).status == "done"
+    found, told = await ledger.exam_change(asked.change_id)
+    assert (found.status, told.exams_changed, [gate.exam_id for gate in told.gates]) == ("done", True, ["9001"])
+    await ledger.announced(term, [row.outbox_id])
+    assert (await ledger.exam_change(asked.change_id))[1] == Announcement(), "everybody was told"
+    assert (await ledger.exam_change(str(uuid.uuid4())))[0] is None
     found = await ledger.exam("9001")
     assert (found.capacity, found.start_time, found.starts_at is not None) == (3, "09:00", True)
 

@@ -1,5 +1,6 @@
 """Every write drops every view that shows what it changed, and nothing is dropped that nobody reads."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from lastseat.stores.views import ViewStore
 from lastseat.writes.again import SecondTry
 from tests.live.kept import Kept
 from tests.staff.world import EXAM, OTHER, StaffWorld, in_days, until
+from tests.writes.world import LocalBulletin
 
 ANNA, BEN, CARA = "701", "702", "703"
 Write = Callable[[StaffWorld], Awaitable[object]]
@@ -196,6 +198,81 @@ async def test_a_write_drops_every_view_that_shows_it(world: StaffWorld, write: 
     assert await world.kept.outdated() == [], "as soon as the write is answered"
     await world.settled()
     assert await world.kept.outdated() == [], "when HubSpot has spoken"
+
+
+class Held:
+    """A relay's bulletin: it hears everything, and what it tells does not get through."""
+
+    def __init__(self, bulletin: LocalBulletin) -> None:
+        self.on_wake, self.wake, self.subscribe = bulletin.on_wake, bulletin.wake, bulletin.subscribe
+        self.connected = True
+
+    async def announce(self, news: Announcement) -> None:
+        await asyncio.Event().wait()
+
+
+class Patient:
+    """Waits for no outcome, only until the ledger has the change."""
+
+    def __init__(self, world: StaffWorld) -> None:
+        self._world = world
+
+    async def wait(self, outbox_id: int, seconds: float) -> None:
+        await until(lambda: self._world.fetch(MIRRORED, outbox_id))
+
+
+MIRRORED = "select 1 from hubspot_sync.outbox where outbox_id = $1 and state = 'mirrored'"
+
+
+@pytest.fixture
+async def untold(schema_database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StaffWorld]:
+    """Requests find their change done by their last look, long before the relay can tell."""
+    monkeypatch.setattr("lastseat.writes.exams._LAST_LOOK_S", 5)
+    world = StaffWorld(schema_database_url)
+    world.changer._outcomes = Patient(world)
+    for exam in (EXAM, OTHER):
+        await world.exam(20, exam)
+    world.start_relay()
+    world.mine = {contact: await booked(world, contact) for contact in (ANNA, BEN)}
+    await world.settled()
+    await world.stop_relays()
+    world.start_relay(Held(world.bulletin))
+    world.kept = Kept(world, [ANNA, BEN, CARA], [EXAM, OTHER])
+    await world.kept.fill()
+    yield world
+    await world.close()
+
+
+async def everything_changes(world: StaffWorld) -> None:
+    await world.update(mock_exam_name="Another name", capacity=50, location="Vancouver")
+
+
+@pytest.mark.parametrize("write", [everything_changes, seats_are_added, an_exam_is_made], ids=lambda w: w.__name__)
+async def test_a_change_that_the_last_look_finds_done_drops_its_views_itself(untold: StaffWorld, write: Write):
+    await write(untold)
+    assert await untold.kept.outdated() == []
+    gates = {gate.exam_id: gate for news in untold.bulletin.news for gate in news.gates}
+    assert all(gates.get(gate.exam_id, gate) == gate for gate in await untold.ledger.gates())
+
+
+async def test_whoever_asks_how_far_a_change_is_sees_it_afterwards(untold: StaffWorld):
+    wish = untold.wish("exam_update", mock_exam_name="Another name", capacity=50)
+    answer, _ = await untold.ledger.change_exam(wish)
+    await untold.bulletin.wake()
+    await Patient(untold).wait(answer.change.outbox_id, 1)
+    assert set(await untold.kept.outdated()) >= {keys.exam_of(ExamId(EXAM)), keys.bookings_of(ContactId(ANNA))}
+    assert (await untold.changer.look(wish.change_id)).status == "done"
+    assert await untold.kept.outdated() == []
+    assert untold.bulletin.news[-1].gates == await untold.ledger.gates([ExamId(EXAM)])
+
+
+async def test_a_wish_repeated_with_its_key_is_seen_afterwards(untold: StaffWorld):
+    wish = untold.wish("exam_update", key="again", mock_exam_name="Another name")
+    answer, _ = await untold.ledger.change_exam(wish)
+    await untold.bulletin.wake()
+    await Patient(untold).wait(answer.change.outbox_id, 1)
+    await untold.changer.change(wish)
+    assert await untold.kept.outdated() == []
 
 
 @pytest.mark.parametrize(

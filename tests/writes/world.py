@@ -120,23 +120,27 @@ class World:
     async def _look(self, exam_id):
         return next(iter(await self.ledger.gates([exam_id])), None)
 
-    def relay(self):
+    def relay(self, bulletin=None):
         return Relay(
             ledger=self.ledger,
             delivery=self.hubspot,
             budget=FreeBudget(),
-            bulletin=self.bulletin,
+            bulletin=bulletin or self.bulletin,
             settings=self.settings,
         )
 
-    def start_relay(self):
-        self.relays.append(asyncio.create_task(self.relay().run()))
+    def start_relay(self, bulletin=None):
+        self.relays.append(asyncio.create_task(self.relay(bulletin).run()))
 
-    async def close(self):
-        for task in self.relays:
+    async def stop_relays(self):
+        while self.relays:
+            task = self.relays.pop()
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+    async def close(self):
+        await self.stop_relays()
         await self.database.close()
 
     async def exam(self, capacity, exam_id=EXAM):

@@ -83,6 +83,9 @@ class _ChangeAnswer(msgspec.Struct):
 
 class _Change(msgspec.Struct):
     change: Change | None
+    gates: list[Gate] = []
+    contacts: list[ContactId] = []
+    exams_changed: bool = False
 
 
 class _MoveAnswer(msgspec.Struct):
@@ -202,12 +205,12 @@ class Ledger(SqlCalls):
         """Check and queue a change of an exam; what it tightens is in the news and binds already."""
         args = {**msgspec.to_builtins(wish), "timezone": self._zone.key}
         asked = await self._call("change_exam", args, _ChangeAnswer)
-        news = Announcement(gates=asked.gates, contacts=asked.contacts, exams_changed=asked.exams_changed)
-        return ChangeAnswer(outcome=asked.outcome, change=asked.change, details=asked.details), news
+        return ChangeAnswer(outcome=asked.outcome, change=asked.change, details=asked.details), _news_of(asked)
 
-    async def exam_change(self, change_id: str) -> Change | None:
-        """How far a change is."""
-        return (await self._read("exam_change", {"change_id": change_id}, _Change)).change
+    async def exam_change(self, change_id: str) -> tuple[Change | None, Announcement]:
+        """How far a change is; news only when it has ended and nobody was told yet."""
+        found = await self._read("exam_change", {"change_id": change_id}, _Change)
+        return found.change, _news_of(found)
 
     async def move_booking(self, wish: MoveRequest) -> tuple[MoveAnswer, Announcement]:
         """Claim the new seat and queue the old booking's cancel behind it, or neither."""
@@ -356,3 +359,7 @@ def _claim_answers(asked: _Answers) -> list[ClaimAnswer]:
         )
         for a in asked.answers
     ]
+
+
+def _news_of(asked: _ChangeAnswer | _Change) -> Announcement:
+    return Announcement(gates=asked.gates, contacts=asked.contacts, exams_changed=asked.exams_changed)

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from lastseat.errors import LastseatError, Refused
-from lastseat.model import Announcement, Change, ChangeAnswer, ChangeRequest, Outcome
+from lastseat.model import Change, ChangeAnswer, ChangeRequest, Outcome
 from lastseat.ports import Bulletin, StaffLedger
 from lastseat.settings import Settings
 from lastseat.writes.outcomes import Outcomes
@@ -57,7 +57,11 @@ class ExamChanger:
 
     async def look(self, change_id: str) -> Change | None:
         """How far a change is; None for one that nobody asked for."""
-        return await self._ledger.exam_change(change_id)
+        change, news = await self._ledger.exam_change(change_id)
+        if news.exams_changed:
+            # Race: it is mirrored, and its announcement is still to come; a read after this must see it.
+            await self._bulletin.announce(news)
+        return change
 
     async def _confirmed(self, change: Change, ends_at: float) -> Change:
         outcome = await self._outcomes.wait(change.outbox_id, ends_at - asyncio.get_running_loop().time())
@@ -65,11 +69,7 @@ class ExamChanger:
             return _ended(change, outcome)
         try:
             async with asyncio.timeout(_LAST_LOOK_S):
-                found = await self._ledger.exam_change(change.change_id) or change
-                if found.status != "pending":
-                    # Race: it is mirrored, and its announcement is still to come; a read after this must see it.
-                    await self._bulletin.announce(Announcement(exams_changed=True))
-                return found
+                return await self.look(change.change_id) or change
         except (TimeoutError, LastseatError):
             return change  # it is written down and the relay goes on: 202 is the truth
 

@@ -141,6 +141,18 @@ begin
 end
 $$;
 
+-- What a change may have changed in what people see: its exam's gate, and the students whose list shows that exam.
+create or replace function hubspot_sync.news_of_change(o hubspot_sync.outbox) returns jsonb
+    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    select jsonb_build_object(
+        'gates', gates_of(array[o.exam_id, o.hubspot_id]), 'exams_changed', true,
+        'contacts', (select coalesce(jsonb_agg(x.contact_id), '[]') from (
+             select b.contact_id from hubspot_bookings b where b.mock_exam_id = o.exam_id
+             union
+             select c.contact_id from claims c where c.exam_id = o.exam_id and c.hubspot_id is null) x
+          where x.contact_id is not null))
+$$;
+
 create or replace function lastseat_api.change_exam(args jsonb) returns jsonb
     language plpgsql security definer set search_path = hubspot_sync, pg_temp as $$
 declare
@@ -164,11 +176,7 @@ begin
     end if;
     if change.outbox_id is not null then
         -- Crash: a change whose answer was lost is asked for again; only then everybody hears of it.
-        return jsonb_build_object(
-            'outcome', 'known', 'change', change_json(change), 'gates', gates_of(array[exam.hubspot_id]),
-            'exams_changed', true,
-            'contacts', (select coalesce(jsonb_agg(distinct c.contact_id), '[]') from claims c
-                          where c.exam_id = exam.hubspot_id and c.hubspot_id is null and change.kind = 'exam_archive'));
+        return jsonb_build_object('outcome', 'known', 'change', change_json(change)) || news_of_change(change);
     end if;
 
     before := intended(exam, 9223372036854775807);
@@ -201,10 +209,12 @@ begin
 end
 $$;
 
+-- How far a change is. Race: it may have ended while its announcement is still to come; then its news come with it.
 create or replace function lastseat_api.exam_change(args jsonb) returns jsonb
     language sql stable security definer set search_path = hubspot_sync, pg_temp as $$
-    select jsonb_build_object('change', (select change_json(o) from outbox o
-                                          where o.change_id = (args ->> 'change_id')::uuid))
+    select coalesce((select jsonb_build_object('change', change_json(o))
+                            || case when o.state = 'mirrored' or not o.told then news_of_change(o) else '{}' end
+                       from outbox o where o.change_id = (args ->> 'change_id')::uuid), '{"change": null}')
 $$;
 
 -- An archive whose cancels have ended and that still has bookings cannot be: HubSpot refused a cancel, or a booking
