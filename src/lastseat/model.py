@@ -308,7 +308,8 @@ class RowResult(msgspec.Struct, frozen=True, kw_only=True):
     HubSpot's words. `unknown`: it may have been written; `missing`: read back and not there.
     `not_sent`: nothing was sent, and nothing can arrive late. `portal`: refused as all its neighbours were.
     `uncertain`: some send of it was never answered and may still land. `together`: only the batch as a whole
-    was refused, a smaller one may pass.
+    was refused, a smaller one may pass. `unnamed`: some result of the batch is nobody's, and may be this
+    row's.
     """
 
     key: str
@@ -317,6 +318,7 @@ class RowResult(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     uncertain: bool = False
     together: bool = False
+    unnamed: bool = False
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):

@@ -54,6 +54,7 @@ class MemoryHubSpot:
         self.fates: deque[Fate] = deque()
         self.otherwise: Fate = "ok"
         self.poison: dict[str, str] = {}
+        self.merged: dict[str, str] = {}
         self.waiting: list[Callable[[], None]] = []
         self._next = first_id
         self._clock = 0
@@ -114,6 +115,10 @@ class MemoryHubSpot:
         """What staff does to a record by hand."""
         return self._put(key, properties)
 
+    def merge(self, gone: str, into: str) -> None:
+        """What staff does with two records of one thing: the id of the first leads to the second from now on."""
+        self.merged[self.records.pop(gone).hubspot_id] = into
+
     def held(self) -> list[Record]:
         return [r for r in self.records.values() if r.properties.get("is_active") == "Active"]
 
@@ -153,6 +158,7 @@ class MemoryHubSpot:
 
     def _update(self, row: OutboxRow) -> RowResult:
         key = next((k for k, r in self.records.items() if r.hubspot_id == row.hubspot_id), None)
+        key = key or self.merged.get(row.hubspot_id)
         if key is None:
             return RowResult(key=row.key, outcome="missing", reason="Object not found")
         return RowResult(key=row.key, outcome="written", record=self._put(key, row.properties))

@@ -178,3 +178,20 @@ async def test_cancelling_again_tells_everybody_again(ledger):
     answers, news = await ledger.cancel([cancel])
     assert [a.outcome for a in answers] == ["already_cancelled"]
     assert news.contacts == ["1"]
+
+
+async def test_a_cancel_that_met_a_merged_record_ends_both_bookings_and_frees_both_seats(ledger, hand):
+    """HubSpot's answer is about the survivor, which is cancelled there now: no row may say otherwise here."""
+    mine, other = wish("1"), wish("2")
+    await ledger.claim([mine, other])
+    await hand.carry()
+    hand.hubspot.merge(mine.booking_id, into=other.booking_id)
+    await ledger.cancel([cancelling(mine.booking_id, "1")])
+    news = await hand.carry("cancel")
+    assert [(told.booking_id, told.state) for told in news.outcomes] == [(mine.booking_id, "cancelled")]
+    assert set(news.contacts) == {"1", "2"}
+    assert (await ledger.gates([EXAM]))[0].taken == 0
+    assert await ledger.bookings("1") == []  # an archived record is shown to nobody
+    (survivor,) = await ledger.bookings("2")
+    assert (survivor.booking_id, survivor.is_active) == (other.booking_id, "Cancelled")
+    assert hand.hubspot.held() == []

@@ -3,7 +3,7 @@
 import pytest_asyncio
 
 from lastseat.stores.hubspot import HubSpotClient
-from tests.hubspot_client.doubles import running_portal, settings_for
+from tests.hubspot_client.doubles import Desk, running_portal, settings_for
 from tests.hubspot_client.office import Office
 
 
@@ -18,6 +18,13 @@ async def client(portal):
     found = HubSpotClient(settings_for(portal.url))
     yield found
     await found.close()
+
+
+@pytest_asyncio.fixture
+async def desk(portal):
+    found = Desk(portal)
+    yield found
+    await found.client.close()
 
 
 @pytest_asyncio.fixture

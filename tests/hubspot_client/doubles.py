@@ -14,6 +14,8 @@ from hubspot_emulator.standard import DEFAULT_PORTAL_ID, first_events
 from hubspot_emulator.store import Store
 from lastseat.model import BookingId, ContactId, ExamId, HubspotId, OutboxRow, RowResult
 from lastseat.settings import Settings
+from lastseat.stores.hubspot import HubSpotClient
+from lastseat.writes.exam_delivery import FullDelivery
 
 BOOKINGS, EXAMS, CONTACTS = "2-50158943", "2-50158913", "0-1"
 
@@ -150,6 +152,11 @@ class Portal:
     async def archive(self, object_type: str, record_id: str) -> None:
         await self._post(f"/crm/v3/objects/{object_type}/batch/archive", {"inputs": [{"id": record_id}]})
 
+    async def merge(self, object_type: str, gone: str, into: str) -> None:
+        """What staff does with two records of one thing: the one goes on under the id of the other."""
+        body = {"primaryObjectId": into, "objectIdToMerge": gone}
+        await self._post(f"/crm/v3/objects/{object_type}/merge", body)
+
     async def _post(self, path: str, body: Any) -> str:
         headers = {"Authorization": "Bearer pat-demo"}
         async with (
@@ -158,6 +165,29 @@ class Portal:
         ):
             assert answer.status < 300, await answer.text()
             return "" if answer.status == 204 else (await answer.json())["id"]
+
+
+def always() -> bool:
+    return True
+
+
+class Desk:
+    """A delivery over the emulator, with a budget that counts."""
+
+    def __init__(self, portal, slots: int = 1000, **settings) -> None:
+        given = settings_for(portal.url, **{"hubspot_timeout_s": 5.0, **settings})
+        self.portal = portal
+        self.client = HubSpotClient(given)
+        self.budget = FakeBudget(slots)
+        self.delivery = FullDelivery(self.client, self.budget, given)
+
+    async def create(self, *rows, may_start=always):
+        self.portal.emulator.store.calls.clear()
+        return await self.delivery.create(FakeSlot(), rows, may_start)
+
+    @property
+    def operations(self):
+        return [call.operation for call in sorted(self.portal.calls, key=lambda call: call.seq)]
 
 
 @asynccontextmanager

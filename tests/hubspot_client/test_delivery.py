@@ -3,17 +3,17 @@
 import asyncio
 
 import pytest
-import pytest_asyncio
 
 from lastseat.model import Record, RowResult
-from lastseat.stores.hubspot import HubSpotClient
 from lastseat.writes.delivery import Delivery
 from tests.hubspot_client.doubles import (
     BOOKINGS,
     CONTACTS,
     EXAMS,
+    Desk,
     FakeBudget,
     FakeSlot,
+    always,
     booking,
     cancel,
     count,
@@ -21,36 +21,6 @@ from tests.hubspot_client.doubles import (
     outcomes,
     settings_for,
 )
-
-
-def always() -> bool:
-    return True
-
-
-class Desk:
-    """A delivery over the emulator, with a budget that counts."""
-
-    def __init__(self, portal, slots: int = 1000, **settings) -> None:
-        given = settings_for(portal.url, **{"hubspot_timeout_s": 5.0, **settings})
-        self.portal = portal
-        self.client = HubSpotClient(given)
-        self.budget = FakeBudget(slots)
-        self.delivery = Delivery(self.client, self.budget, given)
-
-    async def create(self, *rows, may_start=always):
-        self.portal.emulator.store.calls.clear()
-        return await self.delivery.create(FakeSlot(), rows, may_start)
-
-    @property
-    def operations(self):
-        return [call.operation for call in sorted(self.portal.calls, key=lambda call: call.seq)]
-
-
-@pytest_asyncio.fixture
-async def desk(portal):
-    found = Desk(portal)
-    yield found
-    await found.client.close()
 
 
 class Sorter:

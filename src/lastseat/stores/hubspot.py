@@ -168,7 +168,8 @@ class HubSpotClient:
             for row, hubspot_id, properties in ids
         ]
         sent = [_sent(row, hubspot_id) for row, hubspot_id, _ in ids]
-        return object_results(sent, await self._batch(slot, object_type, "update", {"inputs": inputs}), _id_of)
+        answer = await self._batch(slot, object_type, "update", {"inputs": inputs})
+        return object_results(sent, answer, _id_of, by_id=True)
 
     async def _batch(self, slot: Slot, object_type: str, verb: str, body: object) -> Answer | NoAnswer:
         return await self._call(slot, "POST", self._paths.of("batch", type=object_type, verb=verb), body)

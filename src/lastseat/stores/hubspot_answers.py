@@ -131,23 +131,26 @@ def unanswered(rows: Sequence[Sent], answer: Answer | NoAnswer) -> list[RowResul
 
 
 def object_results(
-    rows: Sequence[Sent], answer: Answer | NoAnswer, name_of: Callable[[WireRecord], str]
+    rows: Sequence[Sent], answer: Answer | NoAnswer, name_of: Callable[[WireRecord], str], *, by_id: bool = False
 ) -> list[RowResult]:
-    """One result per row of a batch of objects; `name_of` tells which row a result is."""
+    """One result per row of a batch of objects; `name_of` tells which row a result is.
+
+    `by_id`: HubSpot answers a merged record with the survivor's id (2026), so the one result of one row is the row's.
+    """
 
     def told(wire: WireRecord) -> tuple[frozenset[str], Record]:
         return frozenset((name_of(wire), wire.object_write_trace_id or "")), record_of(wire)
 
-    return _results(rows, answer, WireRecord, told)
+    return _results(rows, answer, WireRecord, told, by_id=by_id)
 
 
 def link_results(rows: Sequence[Sent], answer: Answer | NoAnswer) -> list[RowResult]:
-    """One result per association; `ident` is `from>to`."""
+    """One result per association; `ident` is `from>to`. Either end may be merged, as in object_results."""
 
     def told(wire: WireLink) -> tuple[frozenset[str], None]:
         return frozenset((f"{wire.from_object_id}>{wire.to_object_id}",)), None
 
-    return _results(rows, answer, WireLink, told)
+    return _results(rows, answer, WireLink, told, by_id=True)
 
 
 def records_read(keys: Sequence[str], answer: Answer | NoAnswer) -> list[Record]:
@@ -188,6 +191,8 @@ def _results(
     answer: Answer | NoAnswer,
     shape: type[T],
     told: Callable[[T], tuple[frozenset[str], Record | None]],
+    *,
+    by_id: bool,
 ) -> list[RowResult]:
     whole = unanswered(rows, answer)
     if whole is not None:
@@ -197,10 +202,17 @@ def _results(
     if batch is None:
         return [RowResult(key=row.key, outcome="unknown", reason="HubSpot's answer cannot be read.") for row in rows]
     wires = [wire for raw in batch.results or [] if (wire := _decoded(raw, shape)) is not None]
-    outcomes = _written(rows, [told(wire) for wire in wires])
+    found = [told(wire) for wire in wires]
+    outcomes = _written(rows, found)
+    nameless = len(found) > len(outcomes)
+    if by_id and not outcomes and len(rows) == len(found) == 1 and not batch.errors:
+        outcomes[rows[0].ident] = RowResult(key=rows[0].key, outcome="written", record=found[0][1])
     _add_refused(rows, outcomes, [error_of(bytes(raw)) for raw in batch.errors or []], batch.num_errors or 0)
     silence = "HubSpot's answer does not speak of this row."
-    return [outcomes.get(row.ident) or RowResult(key=row.key, outcome="unknown", reason=silence) for row in rows]
+    return [
+        outcomes.get(row.ident) or RowResult(key=row.key, outcome="unknown", reason=silence, unnamed=nameless)
+        for row in rows
+    ]
 
 
 def _written(rows: Sequence[Sent], told: list[tuple[frozenset[str], Record | None]]) -> dict[str, RowResult]:

@@ -30,7 +30,7 @@ class FullDelivery(Delivery):
                 await errand.repeatable(rows)
             case _:
                 return await super().deliver(kind, slot, rows, may_start)
-        results = [_told(result) for result in await errand.finish(rows)]
+        results = [_told(row, result) for row, result in zip(rows, await errand.finish(rows), strict=True)]
         # HubSpot: an archive is answered without a body, which proves nothing; look again later.
         return [replace(r, uncertain=r.uncertain or kind == "exam_archive") for r in results]
 
@@ -53,11 +53,15 @@ class FullDelivery(Delivery):
         return [results.get(row.key) or RowResult(key=row.key, outcome="written") for row in rows]
 
 
-def _told(result: RowResult) -> RowResult:
+def _told(row: OutboxRow, result: RowResult) -> RowResult:
     """A refusal is told to the member of staff who waits for it, whoever is to blame: no seat hangs on it.
 
     Were it blamed on the portal, bookings would pause because one exam's field is not known there.
     """
+    if row.kind == "exam_update" and result.record is not None and result.record.hubspot_id != row.exam_id:
+        # HubSpot: a merged record answers as its survivor (2026). The change is there now, and a sync brings it.
+        reason = f"In HubSpot this exam was merged into {result.record.hubspot_id}, which the change has reached."
+        return replace(result, outcome="refused", reason=reason, record=None)
     if result.outcome == "missing":
         return replace(result, outcome="refused", reason="This exam is no longer in HubSpot.")
     return replace(result, outcome="refused") if result.outcome == "portal" else result

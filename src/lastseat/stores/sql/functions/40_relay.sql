@@ -210,20 +210,36 @@ begin
 end
 $$;
 
+-- HubSpot: a record that was merged into another answers as that one (2026). The survivors that cancels met.
+create or replace function hubspot_sync.survivors(written jsonb) returns jsonb
+    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    select coalesce(jsonb_agg(w -> 'facts' || jsonb_build_object('actor', o.caller, 'request_id', o.request_id)), '[]')
+      from jsonb_array_elements(written) w
+      join outbox o on o.outbox_id = (w ->> 'outbox_id')::bigint and o.state = 'sent' and o.kind = 'cancel'
+      left join claims c on c.claim_id = o.claim_id
+     where w -> 'facts' ->> 'hubspot_id' <> coalesce(o.hubspot_id, c.hubspot_id)
+$$;
+
 -- Facts of rows that HubSpot wrote: what it said, over what we know we sent.
 create or replace function hubspot_sync.facts_written(written jsonb, kinds text[]) returns jsonb
     language sql stable set search_path = hubspot_sync, pg_temp as $$
-    select coalesce(jsonb_agg(coalesce(nullif(w -> 'facts', 'null'), '{}') || jsonb_build_object(
-               'hubspot_id', coalesce(w -> 'facts' ->> 'hubspot_id', o.hubspot_id, c.hubspot_id, o.exam_id),
-               'key', coalesce(c.booking_id, o.exam_key, w -> 'facts' ->> 'key'),
+    select coalesce(jsonb_agg(coalesce(nullif(f.facts, 'null'), '{}') || jsonb_build_object(
+               'hubspot_id', coalesce(f.facts ->> 'hubspot_id', o.hubspot_id, c.hubspot_id, o.exam_id),
+               'key', coalesce(c.booking_id, o.exam_key, f.facts ->> 'key'),
                'actor', o.caller, 'request_id', o.request_id,
-               'fields', sent.fields || said(w -> 'facts' -> 'fields', sent.fields))
+               'fields', sent.fields || said(f.facts -> 'fields', sent.fields))
                -- Race: somebody may have read the exam before the archive and bring it later; now is newer than that.
                || case when o.kind = 'exam_archive' then jsonb_build_object('archived', true, 'updated_at', now())
                        else '{}' end), '[]')
       from jsonb_array_elements(written) w
       join outbox o on o.outbox_id = (w ->> 'outbox_id')::bigint and o.state = 'sent' and o.kind = any (kinds)
       left join claims c on c.claim_id = o.claim_id
+     -- A merged record is gone, and so cancelled; what HubSpot said is about the survivor.
+     cross join lateral (select case
+           when o.kind = 'cancel' and w -> 'facts' ->> 'hubspot_id' <> coalesce(o.hubspot_id, c.hubspot_id) then
+               jsonb_build_object('archived', true, 'updated_at', w -> 'facts' -> 'updated_at',
+                                  'hubspot_id', coalesce(o.hubspot_id, c.hubspot_id))
+           else w -> 'facts' end as facts) f
      cross join lateral (select case o.kind
            when 'create' then c.properties || '{"booking_status": "confirmed", "is_active": "Active"}'
                               || jsonb_build_object('booking_id', c.booking_id)
@@ -259,7 +275,7 @@ begin
       where e.hubspot_id in (select o.exam_id from outbox o where o.outbox_id = any (ids))
       order by e.hubspot_id for update;
 
-    mirrored := mirror_bookings(facts_written(written, '{create,cancel}'), null);
+    mirrored := mirror_bookings(facts_written(written, '{create,cancel}') || survivors(written), null);
     counted := mirror_exams((select coalesce(jsonb_agg(f), '[]')
                                from jsonb_array_elements(facts_written(written, '{count}')) f
                               where f ? 'updated_at'), 'lastseat');
