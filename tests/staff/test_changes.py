@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lastseat.model import RowResult
+from tests.contract.words import wish
 from tests.staff.world import DAY, EXAM, STAFF, StaffWorld, in_days, refused, until
 
 
@@ -100,6 +101,36 @@ async def test_a_later_opening_binds_at_once(waiting_world):
     await world.update(opens_at=None)
     await world.settled()
     assert (await world.gate()).open
+
+
+async def test_an_announced_exam_stays_listed_while_a_change_of_it_is_under_way(waiting_world):
+    world = waiting_world
+    await world.exam(10)
+    await world.update(opens_at=datetime.now(UTC) + timedelta(days=1))
+    await world.settled()
+    with world.hubspot.hold("exam_update"):
+        await world.update(start_time="09:30")
+        await listed_as(world, "not_open_yet")
+        await world.update(is_active="inactive")
+        await listed_as(world, "inactive", listed=False)
+
+
+async def test_an_open_exam_that_is_to_open_later_is_announced_at_once(waiting_world):
+    world = waiting_world
+    await world.exam(10)
+    with world.hubspot.hold("exam_update"):
+        await world.update(is_active="scheduled", opens_at=datetime.now(UTC) + timedelta(days=1))
+        await listed_as(world, "not_open_yet")
+        await world.execute("""update hubspot_sync.outbox set fields = fields || '{"opens_at": "2020-01-01"}'""")
+        (answer,) = await world.ledger.claim([wish("1")])
+        assert answer.outcome == "won", "its hour has come, and the change under way keeps it shut no longer"
+
+
+async def listed_as(world, reason, *, listed=True):
+    """What a student reads and hears of the exam while it is closed for this reason."""
+    assert [exam.hubspot_id for exam in await world.ledger.exams()] == [EXAM] * listed
+    (answer,) = await world.ledger.claim([wish("1")])
+    assert (answer.outcome, answer.detail) == ("closed", reason)
 
 
 async def test_when_booking_opens_is_kept_here_and_costs_hubspot_no_property(world):

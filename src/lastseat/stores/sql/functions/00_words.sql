@@ -18,11 +18,11 @@ create or replace function hubspot_sync.said(fields jsonb, sent jsonb default '{
                                                                 or sent ->> f.key is not null)), '{}')
 $$;
 
--- null: open. Otherwise why nobody can book: 'inactive', 'not_open_yet' or 'past'.
-create or replace function hubspot_sync.closed_because(exam hubspot_sync.hubspot_mock_exams) returns text
+-- Why nobody can book an exam with these columns: 'inactive', 'not_open_yet' or 'past'; null: it is open.
+create or replace function hubspot_sync.closed_by_itself(exam hubspot_sync.hubspot_mock_exams) returns text
     language sql stable set search_path = hubspot_sync, pg_temp as $$
     select case
-        when exam.archived_at is not null or exam.shut or exam.capacity is null then 'inactive'
+        when exam.archived_at is not null or exam.capacity is null then 'inactive'
         when exam.starts_at <= now() or exam.exam_date < current_date - 1 then 'past'
         when exam.is_active = 'active' and coalesce(exam.opens_at, '-infinity') <= now() then null
         when exam.is_active = 'scheduled' and exam.opens_at <= now() then null
@@ -30,6 +30,39 @@ create or replace function hubspot_sync.closed_because(exam hubspot_sync.hubspot
         when exam.is_active = 'scheduled' then 'not_open_yet'
         else 'inactive'
     end
+$$;
+
+-- The exam as it will be when the changes under way, up to this one, are acknowledged.
+create or replace function hubspot_sync.intended(exam hubspot_sync.hubspot_mock_exams, last bigint)
+    returns hubspot_sync.hubspot_mock_exams
+    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    select jsonb_populate_record(exam, coalesce(jsonb_object_agg(f.key, f.value order by o.outbox_id), '{}')
+                                       || '{"shut": false, "capacity_bound": null}')
+      from outbox o cross join jsonb_each(o.fields) f
+     where o.exam_id = exam.hubspot_id and o.kind = 'exam_update' and o.state in ('waiting', 'sent')
+       and o.outbox_id <= last
+$$;
+
+-- Why a change under way closes the exam; null: none does. What hides it counts before what only announces it.
+create or replace function hubspot_sync.shut_because(exam hubspot_sync.hubspot_mock_exams) returns text
+    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    select r.reason
+      from outbox o
+     cross join lateral (select case when o.kind = 'exam_archive' then 'inactive'
+                                     else closed_by_itself(intended(exam, o.outbox_id)) end as reason) r
+     where o.exam_id = exam.hubspot_id and o.state in ('waiting', 'sent') and r.reason is not null
+       and (o.kind = 'exam_archive' or o.kind = 'exam_update'
+            and o.fields ?| '{is_active,opens_at,exam_date,start_time}')
+     order by array_position('{inactive,past,not_open_yet}', r.reason) limit 1
+$$;
+
+-- null: open. Otherwise why nobody can book, by the exam's own columns or by a change under way.
+create or replace function hubspot_sync.closed_because(exam hubspot_sync.hubspot_mock_exams) returns text
+    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    select case when not exam.shut then closed_by_itself(exam) else (
+        select r.reason from unnest(array[closed_by_itself(exam), shut_because(exam)]) r (reason)
+         where r.reason is not null
+         order by array_position('{inactive,past,not_open_yet}', r.reason) limit 1) end
 $$;
 
 create or replace function hubspot_sync.gate_of(exam hubspot_sync.hubspot_mock_exams) returns jsonb

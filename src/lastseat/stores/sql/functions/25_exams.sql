@@ -3,30 +3,17 @@
 -- Results: {"outcome", "details", "change", "gates", "contacts", "exams_changed"}.
 -- Invariant: I1 what tightens binds from here on, what loosens does not; a change accepted is durable and ends.
 
--- The exam as it will be when the changes under way, up to this one, are acknowledged.
-create or replace function hubspot_sync.intended(exam hubspot_sync.hubspot_mock_exams, last bigint)
-    returns hubspot_sync.hubspot_mock_exams
-    language sql stable set search_path = hubspot_sync, pg_temp as $$
-    select jsonb_populate_record(exam, coalesce(jsonb_object_agg(f.key, f.value order by o.outbox_id), '{}')
-                                       || '{"shut": false, "capacity_bound": null}')
-      from outbox o cross join jsonb_each(o.fields) f
-     where o.exam_id = exam.hubspot_id and o.kind = 'exam_update' and o.state in ('waiting', 'sent')
-       and o.outbox_id <= last
-$$;
-
 -- Bind what the changes under way tighten, and lift what none of them tightens any more. The exams are locked.
 create or replace function hubspot_sync.bind_exams(exam_ids text[]) returns text[]
     language sql set search_path = hubspot_sync, pg_temp as $$
     with bound as (
         update hubspot_mock_exams e set capacity_bound = p.seats, shut = p.shut, seats_version = e.seats_version + 1
           from (select x.hubspot_id, min((o.fields ->> 'capacity')::integer) as seats,
-                       coalesce(bool_or(o.kind = 'exam_archive'
-                           or (o.fields ?| '{is_active,opens_at,exam_date,start_time}'
-                               and closed_because(intended(x, o.outbox_id)) is not null)), false) as shut
+                       shut_because(x) is not null as shut
                   from hubspot_mock_exams x
                   left join outbox o on o.exam_id = x.hubspot_id and o.kind in ('exam_update', 'exam_archive')
                                     and o.state in ('waiting', 'sent')
-                 where x.hubspot_id = any (exam_ids) group by x.hubspot_id) p
+                 where x.hubspot_id = any (exam_ids) group by x.id) p
          where e.hubspot_id = p.hubspot_id and (e.capacity_bound, e.shut) is distinct from (p.seats, p.shut)
         returning e.hubspot_id
     )

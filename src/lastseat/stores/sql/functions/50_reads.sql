@@ -18,7 +18,8 @@ create or replace function lastseat_api.exams(args jsonb) returns jsonb
     select jsonb_build_object('exams', coalesce(jsonb_agg(exam_json(e) order by e.exam_date, e.start_time,
                                                                                 e.hubspot_id), '[]'))
       from hubspot_mock_exams e
-     where e.archived_at is null and not e.shut and e.exam_date >= (args ->> 'today')::date
+     where e.archived_at is null and (not e.shut or coalesce(shut_because(e), 'not_open_yet') = 'not_open_yet')
+       and e.exam_date >= (args ->> 'today')::date
        and e.is_active in ('active', 'scheduled')
 $$;
 
