@@ -119,6 +119,17 @@ def take_a_seat_for_nobody(t: GoodTorture):
     t.ledger["hubspot_mock_exams"][1]["seats_taken"] = 2
 
 
+def sell_what_was_refused_to_move(t: GoodTorture):
+    """Staff was told that Cem's booking stays where it is; while it does, two others get seats."""
+    t.said.append(
+        t.line("cem", "move", 22, "k8", 409, code="SESSION_FULL", booking_id="LS-3", exam_id=OTHER, staff=True)
+    )
+    t.said[9] |= {"at": BEGAN + 25, "sent_at": BEGAN + 24.8}
+    t.book("LS-6", "dan", EXAM, 25)
+    t.said.append(t.line("dan", "cancel", 28, "k9", 200, told="LS-6", state="cancelled", booking_id="LS-6"))
+    t.cancel("LS-6", 28)
+
+
 def say_full_too_early(t: GoodTorture):
     t.said.append(t.line("dan", "book", 0.5, "k8", 409, code="SESSION_FULL", exam_id=EXAM))
 
@@ -151,6 +162,24 @@ def say_already_booked_to_a_stranger(t: GoodTorture):
     t.said.append(t.line("dan", "book", 8, "k8", 409, code="ALREADY_BOOKED", exam_id=OTHER))
 
 
+def call_an_open_session_closed(t: GoodTorture):
+    t.said.append(t.line("dan", "book", 8, "k8", 409, code="EXAM_CLOSED", exam_id=OTHER))
+
+
+def call_a_live_booking_not_active(t: GoodTorture):
+    t.said.append(
+        t.line("cem", "move", 22, "k8", 409, code="BOOKING_NOT_ACTIVE", booking_id="LS-3", exam_id=OTHER, staff=True)
+    )
+
+
+def refuse_in_hubspots_name(t: GoodTorture):
+    t.said.append(t.line("dan", "book", 8, "k8", 409, code="REFUSED_BY_HUBSPOT", exam_id=OTHER))
+
+
+def show_a_refusal_that_never_was(t: GoodTorture):
+    t.said.append(t.line("dan", "book", 8, "k8", 202, told="LS-7", state="Refused", exam_id=OTHER))
+
+
 def give_a_seat_to_whom_no_was_said(t: GoodTorture):
     t.ledger["claims"][2]["idempotency_key"] = "k3"
     t.said = [line for line in t.said if line["contact_id"] != "cem"]
@@ -162,6 +191,38 @@ def show_an_old_list(t: GoodTorture):
 
 def show_an_old_count(t: GoodTorture):
     t.views[0]["remaining"][EXAM] = 1
+
+
+def show_a_booked_seat_as_pending(t: GoodTorture):
+    t.shown_to("cem")["LS-3"] = "Pending"
+
+
+def look_at_nothing(t: GoodTorture):
+    t.views.clear()
+
+
+def look_at_one_server_only(t: GoodTorture):
+    del t.views[1]
+
+
+def look_not_at_a_student(t: GoodTorture):
+    del t.views[5]
+
+
+def look_at_no_gate(t: GoodTorture):
+    t.gates.clear()
+
+
+def look_at_no_call(t: GoodTorture):
+    t.calls.clear()
+
+
+def write_no_log(t: GoodTorture):
+    t.logs[1].clear()
+
+
+def lose_a_log(t: GoodTorture):
+    t.logs.pop()
 
 
 def fail_a_look(t: GoodTorture):
@@ -223,6 +284,7 @@ PLANTED: list[tuple[Spoil, str, dict[str, int]]] = [
     (sell_too_much_in_the_end, "oversold", {"oversold": 1}),
     (leave_a_seat_empty, "stranded", {"stranded": 1}),
     (take_a_seat_for_nobody, "stranded", {"stranded": 1}),
+    (sell_what_was_refused_to_move, "oversold", {"oversold": 1}),
     (say_full_too_early, "stranded", {"stranded": 1}),
     (never_answer, "unresolved", {"unresolved": 1}),
     (never_end_a_202, "unresolved", {"unresolved": 1}),
@@ -231,7 +293,19 @@ PLANTED: list[tuple[Spoil, str, dict[str, int]]] = [
     (deny_an_own_booking, "answers", {}),
     (show_anothers_booking, "answers", {}),
     (say_already_booked_to_a_stranger, "answers", {}),
+    (call_an_open_session_closed, "answers", {}),
+    (call_a_live_booking_not_active, "answers", {}),
+    (refuse_in_hubspots_name, "answers", {}),
+    (show_a_refusal_that_never_was, "answers", {"unresolved": 1}),
     (give_a_seat_to_whom_no_was_said, "answers", {}),
+    (show_a_booked_seat_as_pending, "views", {}),
+    (look_at_nothing, "views", {}),
+    (look_at_one_server_only, "views", {}),
+    (look_not_at_a_student, "views", {}),
+    (look_at_no_gate, "I7", {}),
+    (look_at_no_call, "I8", {}),
+    (write_no_log, "logs", {}),
+    (lose_a_log, "logs", {}),
     (show_an_old_list, "views", {}),
     (show_an_old_count, "views", {}),
     (fail_a_look, "views", {}),
@@ -263,6 +337,14 @@ def test_a_seat_that_was_given_up_is_not_lost(tmp_path: Path):
     take_a_booking_away(torture)
     torture.said.append(
         torture.line("cem", "cancel", 24.9, "k8", 200, told="LS-3", state="pending", booking_id="LS-3", exam_id=EXAM)
+    )
+    assert judged(torture, tmp_path).violations == []
+
+
+def test_a_move_of_a_booking_that_was_given_up_is_rightly_refused(tmp_path: Path):
+    torture = GoodTorture()
+    torture.said.append(
+        torture.line("ada", "move", 12, "k8", 409, code="BOOKING_NOT_ACTIVE", booking_id="LS-1", exam_id=OTHER)
     )
     assert judged(torture, tmp_path).violations == []
 

@@ -128,7 +128,7 @@ class Heard(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """A torture as its files tell it."""
+    """A torture as its files tell it. `logged`: how many lines each server wrote, by its number."""
 
     trial: Trial
     said: list[Said]
@@ -137,6 +137,7 @@ class Kept:
     calls: list[Heard]
     landed: list[Landed]
     state: dict[str, Any]
+    logged: dict[int, int]
     evidence: Evidence
 
 
@@ -167,13 +168,14 @@ def read_kept(folder: Path) -> Kept:
         )
     trial = kept.decoded(folder / RUN, Trial)
     state = kept.decoded(folder / kept.STATE, dict[str, Any])
+    logs = [_text(folder / SERVER_LOGS.format(server)) for server in range(trial.processes)]
     evidence = Evidence(
         tables=kept.decoded(folder / kept.LEDGER, dict[str, list[dict[str, Any]]]),
         portal=kept.portal_records(state, trial.booking_type, trial.booking_key),
         calls=[kept.call_of(line) for line in kept.lines_of(folder / kept.REQUESTS, _CALLS)],
         budget=Budget(calls=trial.hubspot_limit),
         gates=kept.decoded(folder / kept.GATES, list[Gate]),
-        log_lines=[line for path in sorted(folder.glob(SERVER_LOGS.format("*"))) for line in _text(path)],
+        log_lines=[line for lines in logs for line in lines],
     )
     return Kept(
         trial=trial,
@@ -183,9 +185,10 @@ def read_kept(folder: Path) -> Kept:
         calls=kept.lines_of(folder / kept.REQUESTS, _HEARD),
         landed=kept.lines_of(folder / JOURNAL, _LANDED),
         state=state,
+        logged={server: len(lines) for server, lines in enumerate(logs)},
         evidence=evidence,
     )
 
 
 def _text(path: Path) -> list[str]:
-    return path.read_text(errors="replace").splitlines()
+    return path.read_text(errors="replace").splitlines() if path.exists() else []

@@ -30,6 +30,8 @@ WELL: Final = {
     "status": {200, 429, 503, 0},
 }
 CANCELLED: Final = {"cancelled", "pending", "already_cancelled"}
+UNTRUE: Final = {"EXAM_CLOSED", "REFUSED_BY_HUBSPOT", "Refused", "Failed"}
+"""Never true in a torture: no session closes in it, and HubSpot's weather refuses no row for itself."""
 RECOVERY_S: Final = 60.0
 
 
@@ -211,10 +213,12 @@ def wrong_answers(case: Case) -> Iterator[Finding]:
     odd: dict[tuple[str, int, str | None], list[Said]] = defaultdict(list)
     for line in case.kept.said:
         if line.status not in WELL.get(line.deed, {line.status}) or (
-            line.status == 409 and line.code not in REFUSALS and line.code != "IN_PROGRESS"
+            line.status == 409 and (line.code not in REFUSALS - UNTRUE and line.code != "IN_PROGRESS")
         ):
             odd[line.deed, line.status, line.code].append(line)
-        elif line.deed == "cancel" and line.status == 200 and line.state not in CANCELLED:
+        elif (line.state or "").partition("/")[0] in UNTRUE or (
+            line.deed == "cancel" and line.status == 200 and line.state not in CANCELLED
+        ):
             odd[line.deed, line.status, line.state].append(line)
         if line.shown is not None and line.shown != line.contact_id:
             sentence = f"Contact {line.contact_id} was shown a booking of contact {line.shown}."
@@ -222,6 +226,9 @@ def wrong_answers(case: Case) -> Iterator[Finding]:
         if line.code == "ALREADY_BOOKED" and not _may_hold(case, line):
             sentence = f"Contact {line.contact_id} heard of a seat in exam {line.exam_id} that is not there."
             yield Finding("answers", sentence, (line.key,))
+        if line.code == "BOOKING_NOT_ACTIVE" and _surely_held(case, line):
+            sentence = f"Booking {line.booking_id} was called not active while it held its seat."
+            yield Finding("answers", sentence, (line.key, line.booking_id or ""))
     for (deed, status, code), lines in odd.items():
         sentence = f"{len(lines)} × {deed} answered {status} {code or ''}: {lines[0].error or lines[0].state}."
         yield Finding("answers", sentence, (lines[0].key, lines[0].booking_id or ""))
@@ -231,6 +238,12 @@ def _may_hold(case: Case, line: Said) -> bool:
     holds = case.possible.get(line.exam_id or "", ())
     mine = [hold for hold in holds if hold.contact_id == line.contact_id]
     return any(hold.begins_at <= line.at and hold.ends_at >= line.sent_at for hold in mine)
+
+
+def _surely_held(case: Case, line: Said) -> bool:
+    """Whether it held a seat all the time from the question to the answer."""
+    holds = [hold for found in case.certain.values() for hold in found if hold.booking_id == line.booking_id]
+    return any(hold.begins_at <= line.sent_at and hold.ends_at >= line.at for hold in holds)
 
 
 def unheard(case: Case) -> Iterator[Finding]:
@@ -248,20 +261,23 @@ def unheard(case: Case) -> Iterator[Finding]:
 
 def views(case: Case) -> Iterator[Finding]:
     """What students and servers see in the end is what the ledger holds."""
-    seen: dict[str, set[str]] = defaultdict(set)
+    held: dict[str, dict[str, str]] = defaultdict(dict)
     for row in case.evidence.bookings.values():
         if row["holds"]:
-            seen[row["contact_id"]].add(row["booking_key"] or row["hubspot_id"])
+            held[row["contact_id"]][row["booking_key"] or row["hubspot_id"]] = str(row["is_active"])
     for booking_id, claim in case.evidence.claims.items():
         if claim["state"] == "open":
-            seen[claim["contact_id"]].add(booking_id)
+            held[claim["contact_id"]][booking_id] = "Pending"
     for view in case.kept.views:
         if view.status != 200:
             yield Finding("views", f"Server {view.server} answered a look with {view.status}.")
-        elif view.contact_id is not None and set(view.bookings) != seen[view.contact_id]:
-            wrong = tuple(sorted(set(view.bookings) ^ seen[view.contact_id]))
-            sentence = f"Server {view.server} shows contact {view.contact_id} another list than the ledger: {wrong}."
-            yield Finding("views", sentence, wrong)
+        elif view.contact_id is not None and view.bookings != held[view.contact_id]:
+            wrong = {booking_id for booking_id, _ in view.bookings.items() ^ held[view.contact_id].items()}
+            sentence = (
+                f"Server {view.server} shows contact {view.contact_id} {view.bookings}, "
+                f"the ledger holds {held[view.contact_id]}."
+            )
+            yield Finding("views", sentence, tuple(sorted(wrong)))
         elif view.contact_id is None:
             yield from _exams_shown(case, view)
 
@@ -273,6 +289,20 @@ def _exams_shown(case: Case, view: Viewed) -> Iterator[Finding]:
         if shown != left:
             sentence = f"Server {view.server} shows {shown} seats left of exam {exam_id}, the ledger has {left}."
             yield Finding("views", sentence, (exam_id,))
+
+
+def unseen(case: Case) -> Iterator[Finding]:
+    """Everybody and every server was looked at: what is not there convicts nobody, so that it is a fault itself."""
+    servers = {view.server for view in case.kept.views if view.contact_id is None}
+    if missing := set(range(case.trial.processes)) - servers:
+        yield Finding("views", f"Nobody looked at the list of sessions of servers {sorted(missing)}.")
+    students = {view.contact_id for view in case.kept.views if view.contact_id is not None}
+    missing = {line.contact_id for line in case.kept.said} - students
+    if missing or len(students) < case.trial.students:
+        yield Finding("views", f"{len(students)} of {case.trial.students} students looked; not {sorted(missing)}.")
+    for server in range(case.trial.processes):
+        if not case.kept.logged.get(server):
+            yield Finding("logs", f"Server {server} wrote no log.")
 
 
 def links(case: Case) -> Iterator[Finding]:
@@ -324,6 +354,8 @@ def logs(case: Case) -> Iterator[Finding]:
 def invariants(case: Case) -> Iterator[Finding]:
     """The invariants that hold at every moment hold in the end."""
     for verdict in check_all(case.evidence):
+        if not verdict.looked_at:
+            yield Finding(verdict.invariant, f"Nothing was kept by which to judge that {verdict.promise}.")
         for finding in verdict.findings:
             if not finding.note:
                 yield Finding(verdict.invariant, finding.sentence, _ids(case, finding.sentence))
@@ -338,8 +370,8 @@ def _ids(case: Case, sentence: str) -> tuple[str, ...]:
 
 
 CHECKS: Final = (
-    lost, came_back, duplicates, oversold, stranded, unresolved, wrong_answers, unheard, views, links, left_over,
-    logs, invariants,
+    lost, came_back, duplicates, oversold, stranded, unresolved, wrong_answers, unheard, views, unseen, links,
+    left_over, logs, invariants,
 )  # fmt: skip
 
 
