@@ -33,7 +33,7 @@ def a_booking(**properties: str | None):
     ],
 )
 def test_a_date_is_the_schools_day(text, day):
-    assert exam(exam_date=text).fields == {"exam_date": day}
+    assert exam(exam_date=text).fields["exam_date"] == day
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,26 @@ def test_a_start_needs_both_its_parts():
     assert "starts_at" not in exam(exam_date="2026-03-05").fields
     assert "starts_at" not in exam(exam_date="soon", start_time="14:00").fields
     assert exam(exam_date="2026-03-05", start_time="").fields["starts_at"] is None
+
+
+def test_a_start_that_cannot_be_read_does_not_leave_the_start_of_another_day():
+    facts = exam(exam_date="2026-03-05", start_time="noonish")
+    assert facts.fields["starts_at"] is None
+    assert "start_time" not in facts.fields
+
+
+@pytest.mark.parametrize(
+    ("day", "instant"),
+    [
+        ("2026-03-05", "2026-03-06T05:00:00+00:00"),  # 23:30 in Toronto is 04:30 UTC and still this day
+        ("2026-07-05", "2026-07-06T04:00:00+00:00"),
+        ("2026-03-08", "2026-03-09T04:00:00+00:00"),  # a day of 23 hours
+    ],
+)
+def test_a_day_ends_at_midnight_in_the_schools_zone_whatever_the_start(day, instant):
+    for start in ({}, {"start_time": ""}, {"start_time": "noonish"}, {"start_time": "14:00"}):
+        assert exam(exam_date=day, **start).fields["day_ends_at"] == instant
+    assert exam(exam_date="").fields == {"exam_date": None, "day_ends_at": None, "starts_at": None}
 
 
 @pytest.mark.parametrize("text", ["", None, "  "])
@@ -175,14 +195,15 @@ def test_half_past_eleven_at_night_is_still_today():
 @given(st.dictionaries(st.sampled_from(["exam_date", "start_time", "capacity", "is_active"]), st.text(max_size=30)))
 def test_no_text_whatever_breaks_the_reading(properties):
     facts = exam(**properties)
-    assert set(facts.fields) <= {*properties, "starts_at"}
+    assert set(facts.fields) <= {*properties, "starts_at", "day_ends_at"}
 
 
 @given(st.dates(date(2000, 1, 1), date(2100, 1, 1)), st.times())
 def test_what_goes_out_comes_back(day, clock):
     sent = CODEC.encode({"exam_date": day, "start_time": clock})
-    assert exam(**sent).fields | {"starts_at": None} == {
+    assert exam(**sent).fields | {"starts_at": None, "day_ends_at": None} == {
         "exam_date": day.isoformat(),
         "start_time": clock.strftime("%H:%M"),
         "starts_at": None,
+        "day_ends_at": None,
     }

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import pytest
@@ -115,6 +116,37 @@ async def test_unknown_inactive_past_and_unopened_exams_are_told_apart(ledger):
         ("closed", "past"),
         ("closed", "not_open_yet"),
     ]
+
+
+def without_start(exam_id: str, date: str, start: str | None) -> Record:
+    record = exam_record(exam_id)
+    record.properties.update(exam_date=date, start_time=start)
+    return record
+
+
+@pytest.mark.parametrize("start", ["", None, "noonish"])
+async def test_without_a_readable_start_an_exam_can_be_booked_until_its_day_is_over_at_the_school(ledger, start):
+    today = datetime.now(ZoneInfo("America/Toronto")).date()
+    over = (today - timedelta(days=1)).isoformat()
+    await ledger.mirror(exams=[without_start("507", today.isoformat(), start), without_start("508", over, start)])
+    answers = await ledger.claim([wish("1", "507"), wish("1", "508")])
+    assert [(a.outcome, a.detail) for a in answers] == [("won", None), ("closed", "past")]
+    assert {gate.exam_id: gate.open for gate in await ledger.gates(["507", "508"])} == {"507": True, "508": False}
+
+
+async def test_at_half_past_eleven_at_night_an_exam_of_today_is_open_and_after_midnight_it_is_not(
+    ledger, schema_database_url
+):
+    now = datetime.now(UTC)
+    yesterday_in_utc = (now.date() - timedelta(days=1)).isoformat()
+    await ledger.mirror(exams=[without_start("507", yesterday_in_utc, "")])
+    connection = await asyncpg.connect(schema_database_url)
+    said = []
+    for ends, student in ((now + timedelta(minutes=30), "1"), (now, "2")):
+        await connection.execute("update hubspot_sync.hubspot_mock_exams set day_ends_at = $1", ends)
+        said += [(a.outcome, a.detail) for a in await ledger.claim([wish(student, "507")])]
+    await connection.close()
+    assert said == [("won", None), ("closed", "past")]
 
 
 async def test_concurrent_calls_never_oversell_nor_book_one_student_twice(ledger):

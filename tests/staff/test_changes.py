@@ -304,6 +304,17 @@ async def test_a_refused_date_does_not_move_the_start_of_a_later_change(waiting_
     assert (await world.ledger.exam(EXAM)).starts_at - before == timedelta(minutes=30)
 
 
+async def test_a_session_without_a_start_that_staff_moves_to_a_past_day_closes_at_once(waiting_world):
+    world = waiting_world
+    await world.exam(10, start_time="", end_time="")
+    assert (await world.book(1)).state == "open"
+    with world.hubspot.hold("exam_update"):
+        await world.update(exam_date=in_days(-2))
+        assert (await refused(world.book(2))).code == "EXAM_CLOSED"
+    await world.settled()
+    assert (await refused(world.book(2))).details == {"reason": "past"}
+
+
 async def test_everybody_booked_hears_that_the_session_changed(world):
     await world.exam(10)
     await world.book_all([1, 2])

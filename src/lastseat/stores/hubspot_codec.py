@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
 
@@ -96,7 +96,11 @@ class Codec:
         self._exam_key = exam_key
 
     def exam_facts(self, record: Record) -> Facts:
-        """An exam's columns, with `starts_at` (aware UTC, ISO 8601) when its date and start were both read."""
+        """An exam's columns, with the instants (aware UTC, ISO 8601) that follow from them.
+
+        `day_ends_at` follows from the date; `starts_at` from date and start, None when the start is empty or
+        cannot be read: the mirror's older one may be of another day.
+        """
         readers: dict[str, Callable[[str], object]] = {
             "exam_date": self._date,
             "start_time": self._clock_time,
@@ -106,9 +110,9 @@ class Codec:
             "is_active": _option(_EXAM_STATES),
         }
         facts = _facts(record, EXAM_PROPERTIES, readers)
-        if "exam_date" in facts.fields and "start_time" in facts.fields:
+        if "exam_date" in facts.fields:
             try:
-                facts.fields["starts_at"] = self._starts_at(facts.fields["exam_date"], facts.fields["start_time"])
+                facts.fields.update(self._instants(facts.fields, record.properties))
             except OverflowError:
                 facts.rejected.append(f"exam_date {facts.fields['exam_date']!r} is out of range")
         return msgspec.structs.replace(facts, key=_text(record.properties.get(self._exam_key)))
@@ -170,11 +174,19 @@ class Codec:
             raise ValueError(text)
         return (instant if instant.tzinfo is None else instant.astimezone(self._zone)).strftime("%H:%M")
 
-    def _starts_at(self, day: object, clock: object) -> str | None:
-        if not isinstance(day, str) or not isinstance(clock, str):
-            return None
-        start = datetime.combine(date.fromisoformat(day), time.fromisoformat(clock), tzinfo=self._zone)
-        return start.astimezone(UTC).isoformat()
+    def _instants(self, fields: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
+        day = fields["exam_date"]
+        if not isinstance(day, str):
+            return {"day_ends_at": None, "starts_at": None}
+        the_day, clock = date.fromisoformat(day), fields.get("start_time")
+        instants: dict[str, object] = {"day_ends_at": self._utc(the_day + timedelta(days=1), time(0))}
+        if "start_time" in given:
+            readable = isinstance(clock, str)
+            instants["starts_at"] = self._utc(the_day, time.fromisoformat(clock)) if readable else None
+        return instants
+
+    def _utc(self, day: date, clock: time) -> str:
+        return datetime.combine(day, clock, tzinfo=self._zone).astimezone(UTC).isoformat()
 
 
 def instant_of(text: str | None) -> datetime | None:

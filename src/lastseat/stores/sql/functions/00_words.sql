@@ -18,12 +18,20 @@ create or replace function hubspot_sync.said(fields jsonb, sent jsonb default '{
                                                                 or sent ->> f.key is not null)), '{}')
 $$;
 
+-- When booking ends: at the start, or without a readable start with the exam's day in the school's zone. Limit: a row
+-- mirrored before we kept that instant is taken to be in the zone where days end last, 12 hours after UTC's.
+create or replace function hubspot_sync.closes_at(exam hubspot_sync.hubspot_mock_exams) returns timestamptz
+    language sql immutable set search_path = hubspot_sync, pg_temp as $$
+    select coalesce(exam.starts_at, exam.day_ends_at,
+                    (exam.exam_date + 1)::timestamp at time zone 'UTC' + interval '12 hours')
+$$;
+
 -- Why nobody can book an exam with these columns: 'inactive', 'not_open_yet' or 'past'; null: it is open.
 create or replace function hubspot_sync.closed_by_itself(exam hubspot_sync.hubspot_mock_exams) returns text
     language sql stable set search_path = hubspot_sync, pg_temp as $$
     select case
         when exam.archived_at is not null or exam.capacity is null then 'inactive'
-        when exam.starts_at <= now() or exam.exam_date < current_date - 1 then 'past'
+        when closes_at(exam) <= now() then 'past'
         when exam.is_active = 'active' and coalesce(exam.opens_at, '-infinity') <= now() then null
         when exam.is_active = 'scheduled' and exam.opens_at <= now() then null
         when exam.opens_at > now() and exam.is_active in ('active', 'scheduled') then 'not_open_yet'

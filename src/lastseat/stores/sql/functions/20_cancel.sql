@@ -95,7 +95,7 @@ begin
         outcome := case when claim.state <> 'open' then 'already_cancelled' else 'pending' end;
     end if;
     if outcome = 'pending' and wish ->> 'owner' is not null
-       and exists (select from hubspot_mock_exams e where e.hubspot_id = found_exam and e.starts_at <= now()) then
+       and exists (select from hubspot_mock_exams e where e.hubspot_id = found_exam and closes_at(e) <= now()) then
         outcome := 'closed';
     end if;
     if outcome = 'pending' and record.hubspot_id is null and fold(found_claim, wish) then

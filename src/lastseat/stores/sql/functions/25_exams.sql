@@ -107,7 +107,7 @@ create or replace function hubspot_sync.cancel_all(found_exam text, wish jsonb) 
     ) a where a.o ->> 'contact_id' is not null
 $$;
 
--- What a change sets, with the start that follows from it; a restored exam gets what it had.
+-- What a change sets, with the instants that follow from it; a restored exam gets what it had.
 create or replace function hubspot_sync.fields_wanted(
     wish jsonb, exam hubspot_sync.hubspot_mock_exams
 ) returns jsonb language plpgsql stable set search_path = hubspot_sync, pg_temp as $$
@@ -122,7 +122,8 @@ begin
     elsif fields ?| '{exam_date,start_time}' then
         after := jsonb_populate_record(intended(exam, 9223372036854775807), fields);
         fields := fields || jsonb_build_object(
-            'starts_at', (after.exam_date + after.start_time::time) at time zone (wish ->> 'timezone'));
+            'starts_at', (after.exam_date + after.start_time::time) at time zone (wish ->> 'timezone'),
+            'day_ends_at', (after.exam_date + 1)::timestamp at time zone (wish ->> 'timezone'));
     end if;
     return fields;
 end
@@ -155,9 +156,9 @@ begin
     select * into change from outbox o where o.change_id = (args ->> 'change_id')::uuid;
     if change.outbox_id is null then
         select * into change from outbox o where o.outbox_id = change_that_does(args);
-    elsif (change.kind, change.fields - 'starts_at') is distinct from
+    elsif (change.kind, change.fields - '{starts_at,day_ends_at}'::text[]) is distinct from
           (args ->> 'kind', case when change.kind = 'exam_restore' then change.fields else args -> 'fields' end
-                            - 'starts_at')
+                            - '{starts_at,day_ends_at}'::text[])
        or change.kind <> 'exam_create' and change.exam_id is distinct from args ->> 'exam_id' then
         return '{"outcome": "key_reused"}';
     end if;

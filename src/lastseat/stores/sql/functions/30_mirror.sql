@@ -165,10 +165,11 @@ begin
     ), upserted as (
         insert into hubspot_mock_exams as e (
             hubspot_id, mock_exam_name, mock_type, exam_date, start_time, end_time, location, capacity,
-            total_bookings, is_active, opens_at, starts_at, exam_key, created_at, updated_at, archived_at, synced_at)
+            total_bookings, is_active, opens_at, starts_at, day_ends_at, exam_key, created_at, updated_at, archived_at,
+            synced_at)
         select i.hubspot_id, r.mock_exam_name, r.mock_type, r.exam_date, r.start_time, r.end_time, r.location,
                r.capacity, coalesce(r.total_bookings, 0), r.is_active, r.opens_at, r.starts_at,
-               coalesce(i.key, o.exam_key),
+               r.day_ends_at, coalesce(i.key, o.exam_key),
                coalesce(i.created_at, o.created_at), coalesce(i.updated_at, o.updated_at),
                case when i.archived then coalesce(o.archived_at, now()) end, now()
           from incoming i
@@ -179,13 +180,14 @@ begin
             exam_date = excluded.exam_date, start_time = excluded.start_time, end_time = excluded.end_time,
             location = excluded.location, capacity = excluded.capacity, total_bookings = excluded.total_bookings,
             is_active = excluded.is_active, opens_at = excluded.opens_at, starts_at = excluded.starts_at,
+            day_ends_at = excluded.day_ends_at,
             exam_key = excluded.exam_key,
             created_at = excluded.created_at, updated_at = excluded.updated_at,
             archived_at = excluded.archived_at, synced_at = excluded.synced_at,
             -- Only what a gate shows makes it new; a total that HubSpot repeats to us does not.
-            seats_version = e.seats_version + ((e.capacity, e.is_active, e.opens_at, e.starts_at, e.exam_date,
+            seats_version = e.seats_version + ((e.capacity, e.is_active, e.opens_at, closes_at(e),
                 e.archived_at) is distinct from (excluded.capacity, excluded.is_active, excluded.opens_at,
-                excluded.starts_at, excluded.exam_date, excluded.archived_at))::integer
+                closes_at(excluded), excluded.archived_at))::integer
          where e.updated_at is null or excluded.updated_at >= e.updated_at
         returning e.*
     )

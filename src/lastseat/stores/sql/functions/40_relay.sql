@@ -61,7 +61,7 @@ $$;
 create or replace function hubspot_sync.sent_of(fields jsonb) returns jsonb
     language sql immutable set search_path = hubspot_sync, pg_temp as $$
     select coalesce(jsonb_object_agg(f.key, coalesce(f.value #>> '{}', '')), '{}') from jsonb_each(fields) f
-     where f.key not in ('opens_at', 'starts_at')
+     where f.key not in ('opens_at', 'starts_at', 'day_ends_at')
 $$;
 
 create or replace function lastseat_api.backlog(args jsonb) returns jsonb
