@@ -86,7 +86,11 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Everything that was seen; None = not looked at, which is never the same as empty."""
+    """Everything that was seen; None = not looked at, which is never the same as empty.
+
+    `exposed`: what of ours lies open in the database, `strangers`: tables of others that do. `read_by_hand`: an
+    operator may have read HubSpot too (`doctor`, `sync`, `backfill`), so a read among the calls accuses nobody.
+    """
 
     tables: Mapping[str, Sequence[Row]] = field(default_factory=dict[str, Sequence[Row]])
     portal: Sequence[PortalRecord] | None = None
@@ -98,6 +102,8 @@ class Evidence:
     log_lines: Sequence[str] | None = None
     secrets: Sequence[str] = ()
     exposed: Sequence[str] | None = None
+    strangers: Sequence[str] = ()
+    read_by_hand: bool = False
 
     def rows(self, table: str) -> Sequence[Row]:
         """A table of the ledger; empty if it was not dumped."""

@@ -307,7 +307,10 @@ def hubspot_spared(evidence: Evidence) -> Iterator[Finding]:
     calls = evidence.calls or ()
     reads = sum(call.kind == "read" for call in calls)
     if reads:
-        yield Finding(f"HubSpot was read {reads} times (list, search or single read).")
+        why = ", as doctor, sync and backfill do" if evidence.read_by_hand else ""
+        yield Finding(
+            f"HubSpot was read {reads} times (list, search or single read){why}.", note=evidence.read_by_hand
+        )
     refused = sum(call.status == 429 and not call.planted for call in calls)
     if refused:
         yield Finding(f"HubSpot refused {refused} calls with 429.")
@@ -340,6 +343,8 @@ def everybody_their_own(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(f"Line {number} of the server's log shows an e-mail address.")
     for table in evidence.exposed or ():
         yield Finding(f"{table} is open to roles that must not reach it.")
+    for table in evidence.strangers:
+        yield Finding(f"{table}, which is not ours, has no row level security or no policy.", note=True)
 
 
 CHECKS: Final[dict[str, tuple[str, Callable[[Evidence], Iterator[Finding]]]]] = {

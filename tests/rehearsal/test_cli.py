@@ -142,7 +142,6 @@ def test_the_doctor_with_nothing_to_check_fails(tmp_path: Path):
     run.answers, run.endings, run.calls, run.records, run.gates = [], [], [], [], []
     run.ledger = {}
     folder = run.write(tmp_path / "empty")
-    (folder / "server.log").unlink()
     says(lastseat("doctor", "--data", str(folder)), 1, "Nothing to check")
 
 

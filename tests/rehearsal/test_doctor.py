@@ -3,8 +3,8 @@
 import pytest
 
 from lastseat.errors import Refused
-from lastseat.evidence import Evidence
-from lastseat.invariants import check_all
+from lastseat.evidence import Call, Evidence
+from lastseat.invariants import Verdict, check_all
 from lastseat.upkeep.doctor import SHOWN_MOST, counted, examine, examine_twice, told
 
 
@@ -15,6 +15,10 @@ def seen(*taken: int) -> Evidence:
         for n, count in enumerate(taken)
     ]
     return Evidence(tables={"hubspot_mock_exams": rows})
+
+
+def verdicts(evidence: Evidence) -> dict[str, Verdict]:
+    return {verdict.invariant: verdict for verdict in check_all(evidence)}
 
 
 async def looked(*looks: Evidence) -> tuple[bool, str]:
@@ -52,6 +56,8 @@ async def test_what_stays_is_told():
 def test_nothing_is_not_healthy():
     with pytest.raises(Refused, match="Nothing to check"):
         examine(Evidence(tables={}, portal=[], gates=[]))
+    with pytest.raises(Refused, match="Nothing to check"):
+        examine(Evidence(tables={}, log_lines=["INFO the site is open"], exposed=[]))
 
 
 def test_what_was_not_looked_at_is_not_counted():
@@ -65,6 +71,19 @@ def test_a_long_list_of_findings_is_cut_and_counted():
 
 
 def test_an_open_table_breaks_the_ninth_promise():
-    verdicts = {verdict.invariant: verdict for verdict in check_all(Evidence(exposed=["table claims (to anon)"]))}
-    assert verdicts["I9"].broken
+    assert verdicts(Evidence(exposed=["table claims (to anon)"]))["I9"].broken
     assert not check_all(Evidence(exposed=[]))[-1].broken
+
+
+def test_an_open_table_of_another_app_is_told_and_breaks_nothing():
+    verdict = check_all(Evidence(exposed=[], strangers=["public.older"]))[-1]
+    assert not verdict.broken
+    assert [(finding.note, "public.older" in finding.sentence) for finding in verdict.findings] == [(True, True)]
+
+
+def test_reads_by_an_operator_are_told_and_break_nothing():
+    read = [Call(at=1.0, kind="read", status=200)]
+    assert verdicts(Evidence(calls=read))["I8"].broken
+    by_hand = verdicts(Evidence(calls=read, read_by_hand=True))["I8"]
+    assert not by_hand.broken
+    assert "as doctor, sync and backfill do" in by_hand.findings[0].sentence

@@ -1,4 +1,4 @@
-"""The dump holds every table of one instant; what lies open is named; a strange database is told in one line."""
+"""The dump holds every table of one instant; a strange database is told in one line."""
 
 import asyncpg
 import pytest
@@ -47,23 +47,6 @@ async def test_rows_that_somebody_must_act_on_are_counted(schema_database_url: s
         assert await view.unfinished() == 3
         await run(schema_database_url, "update hubspot_sync.outbox set verify_at = now() where state = 'announced'")
         assert await view.unfinished() == 4
-
-
-async def test_nothing_lies_open_until_somebody_opens_it(schema_database_url: str):
-    async with ledger_view(schema_database_url) as view:
-        assert await view.exposed() == []
-        await run(
-            schema_database_url,
-            "grant select on hubspot_sync.claims to anon",
-            "alter table hubspot_sync.outbox disable row level security",
-            "grant usage on schema lastseat_api to authenticated",
-            "grant execute on function lastseat_api.claim(jsonb) to authenticated",
-        )
-        assert sorted(await view.exposed()) == [
-            "function claim (to authenticated)",
-            "table claims (to anon)",
-            "table outbox (no row level security)",
-        ]
 
 
 async def test_a_database_without_our_tables_is_named_with_the_way_out(database_url: str):

@@ -1,6 +1,7 @@
 """`lastseat doctor`: checks the invariants over a running service or a kept run; never repairs anything."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -10,11 +11,13 @@ import msgspec
 from lastseat.cli import running
 from lastseat.cli.frame import run, say
 from lastseat.cli.look import Look
+from lastseat.cli.standing import Standing, need_transport
 from lastseat.embedded.folder import data_folder
 from lastseat.errors import Refused
-from lastseat.rehearsal.judge import Report as RushReport
 from lastseat.rehearsal.judge import judge
 from lastseat.rehearsal.kept import is_kept, read_kept
+from lastseat.rehearsal.portal import REQUESTS_LOG
+from lastseat.rehearsal.stack import EMULATOR
 from lastseat.rehearsal.table import table
 from lastseat.settings import Settings, load
 from lastseat.upkeep.doctor import Report, examine, examine_twice, told
@@ -35,31 +38,38 @@ SITE_LOG: Final = "site.log"
 def doctor(folder: Path | None, *, hubspot: bool, as_json: bool) -> None:
     """Check the invariants I1 to I9 over all stores, and explain what is wrong.
 
-    Looks at the stores that the environment names, else at what runs in the data folder. A finding in a running
-    service counts when a second look shows it again. Of a kept run the numbers are shown too. Exit 1 when a promise
-    is broken or there is nothing to check.
+    Looks at the stores that the environment names, else at what runs in the data folder, and says which way it went,
+    whether the schema is this version's and what lies open. A finding in a running service counts when a second look
+    shows it again. Of a kept run the numbers are shown too. Exit 1 when a promise is broken or there is nothing to
+    check.
     """
-    rush = None
     if folder is not None and is_kept(folder):
         kept = read_kept(folder)
         report, rush = examine(kept.evidence), judge(kept)
+        healthy, head, more = rush.passed, table(rush.total), {"rush": rush.total}
     else:
-        report = _of_running(folder, hubspot=hubspot)
-    if as_json:
-        click.echo(_as_json(report, rush))
-    else:
-        click.echo(told(report) if rush is None else f"{table(rush.total)}\n{told(report)}")
-    raise SystemExit(0 if report.healthy and (rush is None or rush.passed) else 1)
+        report, standing = _of_running(folder, hubspot=hubspot, as_json=as_json)
+        healthy, head, more = standing.healthy, standing.told, {"supabase": standing.as_json}
+    click.echo(_as_json(report, more, healthy=healthy) if as_json else f"{head}\n{told(report)}")
+    raise SystemExit(0 if report.healthy and healthy else 1)
 
 
-def _of_running(folder: Path | None, *, hubspot: bool) -> Report:
+def _of_running(folder: Path | None, *, hubspot: bool, as_json: bool) -> tuple[Report, Standing]:
     settings = load()
-    log_path = None
-    if folder is not None or settings.supabase_db_url is None:
+    log_path = calls_path = None
+    need_transport(settings)
+    if folder is not None or (settings.supabase_db_url is None and not settings.supabase_url):
         folder = folder or data_folder(settings.data_dir)
-        settings, log_path = _noted(folder), folder / SITE_LOG
-    look = Look(settings, hubspot=hubspot, log_path=log_path, say=say)
-    return run(lambda: examine_twice(look.evidence, lambda: asyncio.sleep(SECOND_LOOK_S)))
+        settings, log_path, calls_path = _noted(folder), folder / SITE_LOG, folder / EMULATOR / REQUESTS_LOG
+    look = Look(settings, hubspot=hubspot, log_path=log_path, calls_path=calls_path, say=say)
+    try:
+        report = run(lambda: examine_twice(look.evidence, lambda: asyncio.sleep(SECOND_LOOK_S)))
+    except Refused:
+        if look.standing is not None and not as_json:
+            click.echo(look.standing.told)
+        raise
+    assert look.standing is not None
+    return report, look.standing
 
 
 def _noted(folder: Path) -> Settings:
@@ -73,9 +83,9 @@ def _noted(folder: Path) -> Settings:
     return load(**{name.lower(): value for name, value in note.environment.items()})
 
 
-def _as_json(report: Report, rush: RushReport | None) -> str:
+def _as_json(report: Report, more: Mapping[str, object], *, healthy: bool) -> str:
     body: dict[str, object] = {
-        "healthy": report.healthy,
+        "healthy": report.healthy and healthy,
         "seen": report.seen,
         "invariants": [
             {
@@ -87,7 +97,6 @@ def _as_json(report: Report, rush: RushReport | None) -> str:
             }
             for verdict in report.verdicts
         ],
+        **more,
     }
-    if rush is not None:
-        body["rush"] = rush.total
     return msgspec.json.encode(body).decode()

@@ -39,6 +39,35 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         return [name for name in self.unprotected_tables if not name.startswith(OURS)]
 
     @property
+    def healthy(self) -> bool:
+        """Whether the schema is this version's; what lies open is for I9 to say."""
+        return not self.differs
+
+    @property
+    def told(self) -> str:
+        """For people."""
+        fault = f"BROKEN  {self.fault} {self.way_out}" if self.fault else "this version's"
+        theirs = f"; of others, not ours to close: {', '.join(self.strangers)}" if self.strangers else ""
+        return "\n".join(
+            [
+                f"Supabase over {self.transport}; its server is {self.server}.",
+                f"Schema: {fault.rstrip('.')}.",
+                f"Open to the public: {', '.join(self.open) or 'nothing of ours'}{theirs}.",
+            ]
+        )
+
+    @property
+    def as_json(self) -> dict[str, object]:
+        """For programs."""
+        return {
+            "transport": self.transport,
+            "server": self.server,
+            "schema": {"current": not self.differs, "differs": self.differs},
+            "unprotected_tables": self.unprotected_tables,
+            "exposed": self.exposed,
+        }
+
+    @property
     def fault(self) -> str | None:
         """How the schema differs, or None."""
         if not self.differs:

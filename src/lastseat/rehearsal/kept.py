@@ -142,6 +142,17 @@ def call_of(line: Logged) -> Call:
     return Call(at=line.arrived_at, kind=_kind(line.operation), status=line.status, planted=bool(line.fault))
 
 
+def calls_so_far(path: Path) -> list[Call]:
+    """The calls in a log that is still written; a last line that is not whole yet is left out."""
+    whole, _, _ = _bytes(path).rpartition(b"\n")
+    try:
+        return [call_of(_REQUESTS.decode(line)) for line in whole.splitlines() if line.strip()]
+    except msgspec.MsgspecError as problem:
+        raise SetupError(
+            f"{path} is spoiled: {problem}.", way_out="Move it away; the emulator begins anew."
+        ) from problem
+
+
 def _kind(operation: str) -> CallKind:
     if operation in READS:
         return "read"

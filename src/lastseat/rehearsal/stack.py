@@ -27,6 +27,8 @@ from lastseat.stores.postgres import PostgresDatabase
 from lastseat.upkeep import schema
 
 Done = TypeVar("Done")
+EMULATOR = "hubspot"
+"""The folder of the emulated HubSpot below that of its stack."""
 MIRROR_ROWS = 500  # Limit: rows in one call, so that a large school does not become one long transaction
 
 
@@ -61,7 +63,7 @@ class LocalStack:
         self._open = AsyncExitStack()
         self.embedded = EmbeddedStack(folder, on_progress=say)
         self.portal = Portal(
-            folder / "hubspot",
+            folder / EMULATOR,
             limit=plan.hubspot_limit,
             latency_ms=plan.hubspot_latency_ms,
             faults=plan.hubspot_faults,

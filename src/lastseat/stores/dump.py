@@ -17,23 +17,6 @@ _TABLES = """
 select relname, oid::regclass::text from pg_class
  where relnamespace = 'hubspot_sync'::regnamespace and relkind in ('r', 'p') order by relname
 """
-_EXPOSED = """
-with roles as (
-    select rolname from pg_roles where rolname in ('anon', 'authenticated')
-), tables as (
-    select c.oid, c.relname, c.relrowsecurity from pg_class c join pg_namespace n on n.oid = c.relnamespace
-     where n.nspname = 'hubspot_sync' and c.relkind in ('r', 'p')
-)
-select 'table ' || relname || ' (no row level security)' from tables where not relrowsecurity
-union all
-select 'table ' || relname || ' (to ' || rolname || ')' from tables, roles
- where has_table_privilege(rolname, oid, 'select, insert, update, delete')
-union all
-select 'function ' || p.proname || ' (to ' || rolname || ')'
-  from pg_proc p join pg_namespace n on n.oid = p.pronamespace, roles
- where n.nspname in ('lastseat_api', 'hubspot_sync') and has_function_privilege(rolname, p.oid, 'execute')
-   and has_schema_privilege(rolname, n.oid, 'usage')
-"""
 _UNFINISHED = """
 select count(*) from hubspot_sync.outbox where state in ('waiting', 'sent', 'mirrored') or verify_at is not null
 """
@@ -61,10 +44,6 @@ class LedgerView:
         """Who holds the relay's lease now; None: nobody does."""
         holder = await self._connection.fetchval(_HOLDER)
         return None if holder is None else str(holder)
-
-    async def exposed(self) -> list[str]:
-        """Tables and functions that roles of the public reach, or that lack row level security."""
-        return [str(row[0]) for row in await self._connection.fetch(_EXPOSED)]
 
     async def _rows(self, table: str) -> list[dict[str, Any]]:
         # The name is the database's own and quoted by it; no value of anybody's stands in the text.
