@@ -1,7 +1,7 @@
 """Each guard of the write path, once on and once off: on, its attack comes to nothing; off, the harm is seen.
 
 Only tests can switch a guard off: each takes its words out of the SQL or Lua, or its call out of the relay. The
-controls of the other rooms are named in docs/invariants.md.
+controls of the other rooms are named in docs/invariants.md, and each of these is; a test of the house compares.
 """
 
 import asyncio
@@ -10,12 +10,13 @@ import msgspec
 import pytest
 
 from lastseat.errors import LeaseLost
-from lastseat.model import Gate, RowResult
+from lastseat.model import ClaimAnswer, Gate, RowResult
 from lastseat.stores import redis as redis_store
 from lastseat.stores.gate import GateStore
 from lastseat.stores.keys import bookings_of
 from lastseat.stores.redis import RedisTrips
 from lastseat.stores.views import ViewStore
+from lastseat.writes.book import Booker
 from lastseat.writes.delivery import Errand
 from lastseat.writes.trips import Trips
 from tests.fault.kit import EXAM, Hand, Rows, cancelling, exam, ledger_on, wish
@@ -77,6 +78,31 @@ async def test_an_older_gate_never_replaces_a_newer_one(redis_url, monkeypatch, 
     known = (await gates.look([EXAM]))[EXAM]
     await trips.close()
     assert (known.remaining == 0) is guarded
+
+
+@GUARDED
+async def test_a_gate_that_says_full_is_asked_of_the_ledger_before_anybody_hears_it(
+    schema_database_url, redis_url, older_redis_url, monkeypatch, guarded
+):
+    """Redis says full, and a seat is free: its word was old, or the news of the seat was lost."""
+
+    async def believes_the_gate(self, requests):
+        return [ClaimAnswer(outcome="full") for _ in requests]
+
+    if not guarded:
+        monkeypatch.setattr(Booker, "_lookup", believes_the_gate)
+    async with town(schema_database_url, redis_url, older_redis_url, monkeypatch) as place:
+        await place.process()
+        await place.fill({EXAM: 2})
+        trips = RedisTrips(place.settings.redis_url.get_secret_value(), timeout_s=1.0)
+        await GateStore(trips, gate_ttl_s=60).put(
+            [Gate(exam_id=EXAM, version=99, capacity=2, remaining=0, taken=2, open=True)]
+        )
+        await trips.close()
+        word = await Student(place, "1").book(EXAM)
+        await place.settled()
+        heard = any(line.startswith("I6: ") for line in await place.broken())
+        assert (word, heard) == (("booked", False) if guarded else ("SESSION_FULL", True))
 
 
 @GUARDED

@@ -135,12 +135,62 @@ def test_generated_parts_are_up_to_date(name):
     assert _text(name) == generated.fresh(name), "run `just docs`"
 
 
+_GUARDS = (
+    "row lock", "its place before the checks", "gate version", "lease fencing", "CAS on cancel", "idempotency key",
+    "read-back", "`verify_at`", "durable sent mark", "repeated announcement",
+)  # fmt: skip
+_CONTROL = re.compile(r"test_without_|_would_")
+
+
+def _sections() -> dict[str, str]:
+    parts = re.split(r"^## ", _text("docs/invariants.md"), flags=re.MULTILINE)
+    return {re.split(r"[.\n]", part)[0]: part for part in parts[1:]}
+
+
+def _tests_in(row: str) -> list[str]:
+    return re.findall(r"`(tests/[\w/]+\.py::test_\w+)`", row)
+
+
+def no_controls(names: list[str]) -> list[str]:
+    """Those that take no guard away: a control is called so, or runs once with its guard and once without."""
+    found = []
+    for name in names:
+        place, _, test = name.partition("::")
+        text = (rules.ROOT / place).read_text("utf-8")
+        if not _CONTROL.search(test) and not re.search(rf"@GUARDED\nasync def {test}\(", text):
+            found.append(name)
+    return found
+
+
 def test_every_invariant_names_its_check_its_tests_and_its_control():
     from lastseat.invariants import CHECKS
 
-    sections = re.split(r"^## ", _text("docs/invariants.md"), flags=re.MULTILINE)[1:]
-    assert [section.split(".")[0] for section in sections] == list(CHECKS)
-    for section, (_, check) in zip(sections, CHECKS.values(), strict=True):
-        assert f"| check | `{check.__name__}`" in section
-        assert re.search(r"^\| tests \| .*::test_", section, re.MULTILINE)
-        assert re.search(r"^\| control \| .*`tests/", section, re.MULTILINE)
+    sections = _sections()
+    assert [name for name in sections if name != "Guards"] == list(CHECKS)
+    for name, (_, check) in CHECKS.items():
+        rows = dict(re.findall(r"^\| (\w+) \| (.*) \|$", sections[name], re.MULTILINE))
+        assert rows["check"].startswith(f"`{check.__name__}`")
+        assert _tests_in(rows["tests"])
+        assert _tests_in(rows["control"])
+        assert no_controls(_tests_in(rows["control"])) == []
+
+
+def test_every_guard_of_the_write_path_has_its_control_and_no_control_is_forgotten():
+    guards = dict(re.findall(r"^\| ([^|]+) \| [^|]+ \| (`tests/.*) \|$", _sections()["Guards"], re.MULTILINE))
+    assert tuple(guards) == _GUARDS
+    for row in guards.values():
+        assert _tests_in(row)
+        assert no_controls(_tests_in(row)) == []
+    there = re.findall(r"@GUARDED\nasync def (test_\w+)\(", _text("tests/fault/test_controls.py"))
+    assert there
+    assert [test for test in there if f"::{test}`" not in _text("docs/invariants.md")] == []
+
+
+def test_what_attacks_all_invariants_is_named():
+    for folder in ("tests/fault/test_matrix.py", "tests/property", "tests/fault/test_real_kills.py", "tests/torture"):
+        assert f"`{folder}" in _text("docs/invariants.md").split("## Guards")[0]
+
+
+def test_a_control_that_takes_nothing_away_would_be_seen():
+    plain = "tests/rehearsal/test_invariants.py::test_a_planted_fault_is_found_by_its_invariant"
+    assert no_controls([plain, "tests/fault/test_controls.py::test_a_row_is_in_one_relays_hands_only"]) == [plain]
