@@ -51,6 +51,8 @@ class MemoryHubSpot:
         self.exams: dict[str, dict[str, str]] = {}
         self.links: set[tuple[str, str, str]] = set()
         self.calls: list[tuple[str, list[str]]] = []
+        self.slots: list[object] = []
+        """The slot of each call."""
         self.fates: deque[Fate] = deque()
         self.otherwise: Fate = "ok"
         self.poison: dict[str, str] = {}
@@ -82,7 +84,7 @@ class MemoryHubSpot:
         return await self._write(slot, "exams", rows, update)
 
     async def read_bookings(self, slot, keys: Sequence[str]) -> list[Record]:
-        fate = self._fate("read", keys)
+        fate = self._fate(slot, "read", keys)
         await slot.close()
         if fate == "portal":
             raise Refused("HubSpot refuses everything")
@@ -91,7 +93,7 @@ class MemoryHubSpot:
         return [self.records[key] for key in keys if key in self.records]
 
     async def read_exams(self, slot, names: Sequence[str], *, by_key: bool) -> list[Record]:
-        fate = self._fate("read", names)
+        fate = self._fate(slot, "read", names)
         await slot.close()
         if fate != "ok":
             raise Unavailable("HubSpot's answer was lost.")
@@ -127,12 +129,13 @@ class MemoryHubSpot:
 
     # Inside.
 
-    def _fate(self, name: str, keys: Sequence[str]) -> Fate:
+    def _fate(self, slot, name: str, keys: Sequence[str]) -> Fate:
         self.calls.append((name, list(keys)))
+        self.slots.append(slot)
         return self.fates.popleft() if self.fates else self.otherwise
 
     async def _write(self, slot, name: str, rows: Sequence[OutboxRow], one) -> list[RowResult]:
-        fate = self._fate(name, [row.key for row in rows])
+        fate = self._fate(slot, name, [row.key for row in rows])
         await slot.close()
         if fate == "down":
             return [

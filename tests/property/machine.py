@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from lastseat.evidence import Answer
 from lastseat.invariants import check_all
 from lastseat.model import CancelRequest, MoveRequest, Record
 from lastseat.settings import Settings
@@ -27,6 +28,7 @@ class Machine(Steps, RuleBasedStateMachine):
         self.hand = Hand(self.ledger, self.hubspot, settings)
         self.model = Model({exam_id: ExamModel(seats=SEATS) for exam_id in EXAMS})
         self.batches: list[Batch] = []
+        self.answers: list[Answer] = []
         self.unread: set[str] = set()
         """Keys of records that people changed in HubSpot and nobody has mirrored yet."""
         self.kept_copies: list[Record] = []
@@ -49,6 +51,7 @@ class Machine(Steps, RuleBasedStateMachine):
         wish = self._wish(contact, exam_id, key)
         known = self.keys.get((wish.caller, key)) if key else None
         (answer,) = self.run(self.ledger.claim([wish]))
+        self._heard(wish, answer)
         if known is not None:
             same = self.bench.run(self._fingerprint_of(known)) == wish.fingerprint
             assert answer.outcome == ("replay" if same else "key_reused")
@@ -65,6 +68,7 @@ class Machine(Steps, RuleBasedStateMachine):
         """All at once, in one call."""
         wishes = [self._wish(contact, exam_id, None) for contact in CONTACTS]
         for wish, answer in zip(wishes, self.run(self.ledger.claim(wishes)), strict=True):
+            self._heard(wish, answer)
             assert answer.outcome == self.model.verdict(wish.contact_id, exam_id)
             if answer.outcome == "won":
                 self.model.gives(wish.booking_id, wish.contact_id, exam_id)
@@ -96,6 +100,7 @@ class Machine(Steps, RuleBasedStateMachine):
             request_id="r",
         )
         answer, _ = self.run(self.ledger.move_booking(asked))
+        self._heard(wish, answer.answer)
         if answer.trouble is None:
             assert answer.answer.outcome == self.model.verdict(contact, exam_id)
             if answer.answer.outcome == "won":
@@ -220,13 +225,15 @@ class Machine(Steps, RuleBasedStateMachine):
 
     @invariant()
     def every_promise_holds(self):
+        verdicts = check_all(self._evidence())
+        self.bench.looked_at.update({verdict.invariant: verdict.looked_at for verdict in verdicts})
         found = [
             f"{verdict.invariant}: {finding.sentence}"
-            for verdict in check_all(self._evidence())
+            for verdict in verdicts
             for finding in verdict.findings
             if not finding.note
         ]
-        assert found == []
+        assert not found, found
 
     @invariant()
     def the_ledger_counts_as_the_model_does(self):

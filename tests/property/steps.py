@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from lastseat.errors import LeaseLost
-from lastseat.evidence import Evidence, PortalRecord, holds_seat
-from lastseat.model import ChangeRequest, ClaimRequest, OutboxRow, Record, Settlement
+from lastseat.evidence import Answer, Budget, Call, CallKind, Evidence, PortalRecord, holds_seat
+from lastseat.model import ChangeRequest, ClaimAnswer, ClaimRequest, OutboxRow, Record, Settlement
 from tests.fault.memory_hubspot import Fate, FreeSlot
 
 EXAMS, CONTACTS = ("501", "502"), ("1", "2", "3", "4", "5")
@@ -17,6 +17,9 @@ KINDS = ("create", "cancel", "link_contact", "link_exam", "count", "exam_update"
 FATES: tuple[Fate, ...] = ("ok", "ok", "ok", "lost", "lost-before", "late", "down", "portal")
 exams, contacts = st.sampled_from(EXAMS), st.sampled_from(CONTACTS)
 fates = st.lists(st.sampled_from(FATES), max_size=4)
+
+
+WRITES = ("upsert", "update", "link_contact", "link_exam", "exams")
 
 
 @dataclass
@@ -49,6 +52,13 @@ class Steps:
         """Repeatable, or Hypothesis could not replay what it found."""
         self._ids += 1
         return str(uuid.UUID(int=self._ids))
+
+    def _heard(self, wish: ClaimRequest, answer: ClaimAnswer | None) -> None:
+        """What a student was shown; how it is told over HTTP is not in question here."""
+        shown = None if answer is None or answer.claim is None else answer.claim.contact_id
+        self.answers.append(
+            Answer(contact_id=wish.contact_id, exam_id=wish.exam_id, sent_at=0, ms=0, status=200, shown_contact=shown)
+        )
 
     async def _fingerprint_of(self, booking_id: str) -> str:
         found = await self.bench.rows.of(
@@ -170,7 +180,22 @@ class Steps:
             )
             for key, record in self.hubspot.records.items()
         ]
-        return Evidence(tables=tables, portal=portal)
+        return Evidence(
+            tables=tables,
+            portal=portal,
+            calls=self._calls(),
+            # One call a slot, whenever it was given.
+            budget=Budget(calls=len({id(slot) for slot in self.hubspot.slots}), window_s=float("inf")),
+            gates=[gate for known in self.ledger.news.values() for gate in known],
+            answers=self.answers,
+        )
+
+    def _calls(self) -> list[Call]:
+        kinds: dict[str, CallKind] = dict.fromkeys(WRITES, "write") | {"read": "read_back"}
+        return [
+            Call(at=float(number), kind=kinds.get(name, "read"), status=200)
+            for number, (name, _) in enumerate(self.hubspot.calls)
+        ]
 
 
 async def _now() -> float:
