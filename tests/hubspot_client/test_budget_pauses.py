@@ -6,6 +6,7 @@ import pytest
 
 from lastseat.errors import Unavailable
 from lastseat.stores.rate_budget import SharedBudget, SharedSlot
+from lastseat.stores.rate_window import Heard, LocalWindow
 from lastseat.stores.redis import RedisTrips
 from tests.hubspot_client.doubles import settings_for
 from tests.hubspot_client.meter import Meter, drive
@@ -149,3 +150,14 @@ async def test_a_redis_lost_in_mid_rush_causes_no_429(office):
     await asyncio.gather(*runs)
     assert meter.refused == 0
     assert meter.accepted > 10
+
+
+def test_a_refused_call_hides_no_call_of_others_while_redis_is_away():
+    window = LocalWindow(limit=10, headroom=0, window_s=1.0, hold_s=5.0)
+    window.take("first", 0.0)
+    window.close("first", 0.0, Heard(max=10, remaining=9))
+    window.take("refused", 0.4)
+    window.close("refused", 0.4, Heard(max=10, remaining=0), refused=True)
+    # HubSpot has counted nine of others, and perhaps the refused one: then the window is still full.
+    assert window.take_alone("early", 1.1, 10) > 0
+    assert window.take_alone("later", 1.5, 10) == 0

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
+from hubspot_emulator.faults import OUTCOMES
 from lastseat.stores.hubspot import HubSpotClient
 from lastseat.stores.rate_budget import SharedBudget, SharedSlot
 from lastseat.writes.delivery import Delivery
@@ -61,3 +62,26 @@ async def test_every_booking_ends_in_hubspot_once_and_no_429_is_ours(office, fau
         assert len(portal.bookings()) == 250
         ours = [call for call in portal.refused_by_limit if not call.fault]
         assert ours == []
+
+
+BRIEFLY = {"late": "0.1", "stall": "0.3", "477": "0"}
+PAUSES = {"hubspot_daily_pause_s": 0.1, "hubspot_busy_pause_s": 0.1, "hubspot_move_pause_s": 0.1}
+
+
+@pytest.mark.parametrize("name", sorted(set(OUTCOMES) - {"partial"}))
+async def test_one_accident_of_each_kind_on_a_write_or_its_read_back_costs_no_booking_and_doubles_none(office, name):
+    """`partial` is no accident but a refusal of a good row: tests/hubspot_client/test_client.py has it."""
+    arg = f":{BRIEFLY[name]}" if name in BRIEFLY else ""
+    async with running_portal(f"{name}@batch_upsert=1x{arg},{name}@batch_read=1x{arg}") as portal:
+        given = {"hubspot_timeout_s": 0.2, "hubspot_rate_limit": 190, "hubspot_rate_window_s": 10.0, **PAUSES}
+        budget = office.budget(190, **given)
+        settings = settings_for(portal.url, **given)
+        client = HubSpotClient(settings)
+        await settled(Delivery(client, budget, settings), budget, [booking(number) for number in range(5)])
+        for _ in range(100):
+            if not portal.emulator.landing and not portal.emulator.in_flight:
+                break
+            await asyncio.sleep(0.02)
+        await client.close()
+        assert len(portal.bookings()) == 5
+        assert next(call.fault for call in portal.calls if call.operation == "batch_upsert") == name

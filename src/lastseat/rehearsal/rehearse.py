@@ -28,7 +28,7 @@ from lastseat.stores.redis import RedisTrips
 
 DRAIN_POLL_S: Final = 0.1
 FAULTED: Final = {"LASTSEAT_VERIFY_AFTER_S": "4", "LASTSEAT_BACKOFF_MOST_S": "3"}
-"""With faults a lost call lands within two seconds and no outage lasts so it need not wait as for real ones."""
+"""With faults a lost call lands within two seconds and no outage lasts: it need not wait as for real ones."""
 
 
 @dataclass(frozen=True, kw_only=True)

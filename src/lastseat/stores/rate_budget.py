@@ -180,7 +180,8 @@ class SharedBudget:
         """A call ended; its slot is free a window from now. Called by the slot."""
         news = heard(headers)
         policy = (headers or {}).get("policy-name")
-        sent_ago_s = self._local.close(call_id, self._now(), news)
+        refused = status == 429 and news.remaining == 0
+        sent_ago_s = self._local.close(call_id, self._now(), news, refused=refused)
         if kind == SEARCH:
             self._searches.close(call_id, self._now(), Heard())
         try:

@@ -40,6 +40,7 @@ class _Call(msgspec.Struct):
     sent_at: float
     free_at: float
     open: bool = True
+    refused: bool = False
 
 
 class LocalWindow:
@@ -88,12 +89,12 @@ class LocalWindow:
         free = min(share, self._size, (self._max or self._limit) - self._headroom - others) - len(self._calls)
         return max(0, free if self.truth_known else min(free, 1))
 
-    def close(self, call_id: str, now: float, news: Heard) -> float:
-        """The reply or time-out came; returns how long ago the call was sent."""
+    def close(self, call_id: str, now: float, news: Heard, *, refused: bool = False) -> float:
+        """The reply or time-out came; returns how long ago the call was sent. `refused`: the window was full."""
         call = self._calls.get(call_id) or _Call(now, now)
         if news.interval_s is not None:
             self._window_s = max(self._window_s, min(news.interval_s, 60.0))
-        self._calls[call_id] = _Call(call.sent_at, now + self._window_s, open=False)
+        self._calls[call_id] = _Call(call.sent_at, now + self._window_s, open=False, refused=refused)
         if news.max is not None and news.remaining is not None:
             self._resynchronise(news.max, news.remaining, now)
         return now - call.sent_at
@@ -118,7 +119,10 @@ class LocalWindow:
     def _resynchronise(self, most: int, remaining: int, now: float) -> None:
         self._max = most
         # Calls of others are measured anew at every reply, so that steady ones are never thought to be over.
-        others = max(0, most - remaining - len(self._calls))
+        # HubSpot: whether a refused call takes a place in the window is not documented (2026). It keeps its slot
+        # here, as if it did, and hides no call of others, as if it did not.
+        accepted = sum(not call.refused for call in self._calls.values())
+        others = max(0, most - remaining - accepted)
         older = sum(count for _, count in self._others) - others
         kept = [(now + self._window_s, others)]
         for free_at, count in self._others:

@@ -66,6 +66,14 @@ local function count(slots)
   return number
 end
 
+-- HubSpot: whether a refused call takes a place in the window is not documented (2026). It keeps its slot here, as if
+-- it did, and hides no call of others, as if it did not.
+local function accepted()
+  local number = 0
+  for _, slot in pairs(state.slots) do number = number + (slot[4] == 1 and 0 or 1) end
+  return number
+end
+
 local function foreign_calls()
   local number = 0
   for _, some in ipairs(state.foreign) do number = number + some[2] end
@@ -158,7 +166,7 @@ end
 -- yet hides one of theirs, until its own reply is here.
 local function resynchronise(sent)
   state.max = args.max
-  local others = math.max(0, args.max - args.remaining - count(state.slots))
+  local others = math.max(0, args.max - args.remaining - accepted())
   local older = foreign_calls() - others
   local kept = { { now + window, others } }
   for _, some in ipairs(state.foreign) do
@@ -201,7 +209,8 @@ end
 
 local function close()
   local slot = state.slots[args.id] or { now - args.sent_ago }
-  state.slots[args.id] = { slot[1], now + window }
+  local refused = args.status == 429 and args.remaining == 0
+  state.slots[args.id] = { slot[1], now + window, 0, refused and 1 or 0 }
   if args.kind == 'search' then state.search[args.id] = { slot[1], now + args.search_window } end
   if state.probe == args.id then state.probe = nil end
   if args.interval then
