@@ -116,7 +116,8 @@ def test_a_rush_does_not_write_over_other_files(tmp_path: Path):
 def test_a_token_is_made_for_the_demo_only(tmp_path: Path):
     says(lastseat("token", "--staff"), 2, "No demo has run", "lastseat demo")
     says(lastseat("token", "--staff", SUPABASE_JWT_SECRET=SECRET), 2, "No demo has run")
-    (tmp_path / "data" / SECRET_FILE).write_text(SECRET + "\n")
+    (tmp_path / "data" / "demo").mkdir()
+    (tmp_path / "data" / "demo" / SECRET_FILE).write_text(SECRET + "\n")
     staff = lastseat("token", "--staff").output.strip()
     claims = jwt.decode(staff, SECRET, algorithms=["HS256"], audience="authenticated")
     assert "exams.edit" in claims["app_metadata"]["permissions"]

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from lastseat.cli import running
+from lastseat.cli.folders import DEMO
 from lastseat.cli.frame import run, say
 from lastseat.cli.look import Look
 from lastseat.cli.standing import Standing, need_transport
@@ -59,8 +60,8 @@ def _of_running(folder: Path | None, *, hubspot: bool, as_json: bool) -> tuple[R
     log_path = calls_path = None
     need_transport(settings)
     if folder is not None or (settings.supabase_db_url is None and not settings.supabase_url):
-        folder = folder or data_folder(settings.data_dir)
-        settings, log_path, calls_path = _noted(folder), folder / SITE_LOG, folder / EMULATOR / REQUESTS_LOG
+        folder, settings = _noted(folder or data_folder(settings.data_dir))
+        log_path, calls_path = folder / SITE_LOG, folder / EMULATOR / REQUESTS_LOG
     look = Look(settings, hubspot=hubspot, log_path=log_path, calls_path=calls_path, say=say)
     try:
         report = run(lambda: examine_twice(look.evidence, lambda: asyncio.sleep(SECOND_LOOK_S)))
@@ -72,15 +73,17 @@ def _of_running(folder: Path | None, *, hubspot: bool, as_json: bool) -> tuple[R
     return report, look.standing
 
 
-def _noted(folder: Path) -> Settings:
-    note = running.read_note(folder)
-    if note is None:
-        raise Refused(
-            f"Nothing to check: nothing runs in {folder}, and it is no kept run. Start `lastseat demo`, "
-            "or set SUPABASE_DB_URL, or give --data a folder that `lastseat rush --keep` filled.",
-            code="NOT_FOUND",
-        )
-    return load(**{name.lower(): value for name, value in note.environment.items()})
+def _noted(folder: Path) -> tuple[Path, Settings]:
+    """What runs here: the service, else the demo."""
+    for place in (folder, folder / DEMO):
+        note = running.read_note(place)
+        if note is not None:
+            return place, load(**{name.lower(): value for name, value in note.environment.items()})
+    raise Refused(
+        f"Nothing to check: nothing runs in {folder}, and it is no kept run. Start `lastseat demo`, "
+        "or set SUPABASE_DB_URL, or give --data a folder that `lastseat rush --keep` filled.",
+        code="NOT_FOUND",
+    )
 
 
 def _as_json(report: Report, more: Mapping[str, object], *, healthy: bool) -> str:

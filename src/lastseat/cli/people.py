@@ -2,6 +2,7 @@
 
 import click
 
+from lastseat.cli.folders import DEMO
 from lastseat.embedded.folder import data_folder
 from lastseat.errors import Refused
 from lastseat.rehearsal.tokens import demo_secret, staff_token, student_token
@@ -15,12 +16,12 @@ from lastseat.web.fields import is_record_id
 def token(contact: str | None, *, staff: bool) -> None:
     """Print a bearer token for the demo (valid for 30 days).
 
-    It is signed with the demo's own secret, which `lastseat demo` keeps in its data folder (LASTSEAT_DATA_DIR). For
-    a real project tokens come from Supabase Auth.
+    It is signed with the demo's own secret, which `lastseat demo` keeps in its data folder. For a real project tokens
+    come from Supabase Auth.
     """
     if bool(contact) == staff:
         raise click.UsageError("Give one of --contact ID and --staff.")
     if contact and not is_record_id(contact):
         raise Refused(f"{contact!r} is not a HubSpot record id: digits only.", field="contact")
-    secret = demo_secret(data_folder(load().data_dir))
+    secret = demo_secret(data_folder(load().data_dir) / DEMO)
     click.echo(student_token(secret, contact) if contact else staff_token(secret))

@@ -10,9 +10,9 @@ import click
 import msgspec
 
 from lastseat.cli import running
+from lastseat.cli.folders import demo_folder
 from lastseat.cli.frame import Stopped, run, say
 from lastseat.cli.ports import need_free_port, wanted_or_free
-from lastseat.embedded.folder import data_folder
 from lastseat.rehearsal import table
 from lastseat.rehearsal.demo import Audience, Demo, Stage, play_demo
 from lastseat.rehearsal.judge import Report
@@ -91,8 +91,8 @@ def _as_json(report: Report) -> str:
 def demo(port: int | None, students: int, seats: int, processes: int, *, rush: bool) -> None:
     """Show everything: stores, emulated HubSpot, sample school, a rush played live, and the site to try.
 
-    Nothing has to be installed or configured. Data stays in LASTSEAT_DATA_DIR (default: the user's data folder) for
-    the next time. Ctrl-C stops everything.
+    Nothing has to be installed or configured. Data stays for the next time, in the folder `demo` of LASTSEAT_DATA_DIR
+    (default: the user's data folder), apart from that of `lastseat serve`. Ctrl-C stops everything.
     """
     settings = load()
     if port is not None:
@@ -100,7 +100,7 @@ def demo(port: int | None, students: int, seats: int, processes: int, *, rush: b
     chosen = port or wanted_or_free(LOOPBACK, settings.port or 8700)
     if port is None and chosen != settings.port:
         say(f"Port {settings.port} is taken; the site takes {chosen} instead.")
-    folder = data_folder(settings.data_dir, on_progress=say)
+    folder = demo_folder(settings.data_dir, say=say)
     wanted = Demo(students=students, seats=seats, processes=processes, port=chosen, rush=rush)
     try:
         run(lambda: _played(folder, wanted))

@@ -35,7 +35,10 @@ class Noting:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._path.unlink(missing_ok=True)
+        # Race: who is refused because another runs here must not take away that one's note.
+        noted = read_note(self._path.parent)
+        if noted is not None and noted.pid == os.getpid():
+            self._path.unlink(missing_ok=True)
 
 
 def read_note(folder: Path) -> Running | None:

@@ -11,10 +11,10 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 
 from lastseat.cli import running
+from lastseat.cli.folders import service_folder
 from lastseat.cli.frame import run, say
 from lastseat.cli.ports import need_free_port
 from lastseat.cli.standing import need_current, need_transport, standing_of
-from lastseat.embedded.folder import data_folder
 from lastseat.embedded.ports import free_port
 from lastseat.embedded.postgres import EmbeddedPostgres
 from lastseat.embedded.valkey import EmbeddedValkey
@@ -85,7 +85,7 @@ def bring_stores(settings: Settings, open_stores: ExitStack) -> Stores:
     no_postgres = settings.supabase_db_url is None and not settings.supabase_url
     if not no_postgres and settings.redis_url is not None:
         return Stores(None, {})
-    folder = data_folder(settings.data_dir, on_progress=say)
+    folder = service_folder(settings.data_dir, say=say)
     found: dict[str, str] = {}
     if no_postgres:
         found["SUPABASE_DB_URL"] = open_stores.enter_context(EmbeddedPostgres(folder, on_progress=say)).url

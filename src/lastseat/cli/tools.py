@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lastseat.cli import running
+from lastseat.cli.folders import DEMO
 from lastseat.cli.frame import run, say
 from lastseat.cli.serving import bring_stores
 from lastseat.cli.standing import need_transport
@@ -41,7 +42,12 @@ def settings_with_stores(open_stores: ExitStack) -> Settings:
     settings = load()
     need_transport(settings)
     if (settings.supabase_db_url is None and not settings.supabase_url) or settings.redis_url is None:
-        note = running.read_note(data_folder(settings.data_dir, on_progress=say))
+        folder = data_folder(settings.data_dir, on_progress=say)
+        note = running.read_note(folder)
+        if note is None and settings.hubspot_access_token is None:
+            note = running.read_note(folder / DEMO)
+            if note is None:
+                need_token(settings)
         stores = bring_stores(settings, open_stores).environment if note is None else note.environment
         if "HUBSPOT_ACCESS_TOKEN" in stores and settings.hubspot_access_token is not None:
             raise SetupError(
