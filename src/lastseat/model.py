@@ -253,11 +253,15 @@ class MoveAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """The right to be the relay. `term` grows with every holder and fences the ones before."""
+    """The right to be the relay. `term` grows with every holder and fences the ones before.
+
+    `called_ago_s`, with a new term: when an earlier one marked its last call; None if none is known.
+    """
 
     holder: str
     term: int
     remaining_s: float
+    called_ago_s: float | None = None
 
 
 OutboxKind = Literal["create", "cancel", "link_contact", "link_exam", "count"] | ChangeKind

@@ -23,6 +23,19 @@ async def test_a_released_lease_goes_to_a_successor_with_a_higher_term(ledger):
     assert (await leased(ledger, "second")).term == first.term + 1
 
 
+async def test_a_successor_hears_when_the_last_call_was_made_and_the_first_relay_of_all_hears_nothing(ledger):
+    await ledger.mirror(exams=[exam()])
+    await ledger.claim([wish("1")])
+    first = await leased(ledger, "first")
+    assert first.called_ago_s is None
+    began_at = asyncio.get_running_loop().time()
+    await ledger.send(first.term, "create", 10)
+    assert (await ledger.take_lease("first", 30, first.term)).called_ago_s is None
+    await ledger.release_lease("first", first.term)
+    second = await leased(ledger, "second")
+    assert 0 <= second.called_ago_s <= asyncio.get_running_loop().time() - began_at
+
+
 async def test_a_relay_whose_lease_is_over_can_write_nothing(ledger):
     await ledger.mirror(exams=[exam()])
     await ledger.claim([wish("1")])

@@ -22,6 +22,7 @@ class FreeBudget:
 
     def __init__(self):
         self.held = 0
+        self.heard = None
 
     async def reserve(self, kind):
         budget = self
@@ -41,6 +42,9 @@ class FreeBudget:
 
     async def free(self):
         return 100
+
+    def others_called(self, ago_s):
+        self.heard = ago_s
 
 
 class MemoryHubSpot:

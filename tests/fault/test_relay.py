@@ -206,6 +206,7 @@ async def test_a_dead_relay_is_succeeded_within_lease_and_offer(world, rows):
     await until(succeeded)
     took_s = asyncio.get_running_loop().time() - began_at
     assert took_s <= world.settings.lease_s + world.settings.lease_offer_s + 0.3
+    assert world.budget.heard > 0  # the dead one's calls may still fill HubSpot's window
     await until(settled_by(rows))
     assert [c["state"] for c in await rows.claims()] == ["booked"]
 

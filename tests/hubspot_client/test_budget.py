@@ -134,6 +134,36 @@ async def test_believing_an_empty_window_would_get_a_429(office):
     assert meter.refused > 0
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["the ledger tells", "nobody tells"])
+async def test_a_window_lost_with_the_process_that_filled_it_is_waited_for(office, told):
+    """The relay used all calls and died, and Redis was emptied: only the ledger knows. Untold, it is one 429."""
+    meter = Meter(10, 1.5)
+    late = {"hubspot_rate_window_s": 1.5}
+    dead, successor = office.budget(**late), office.budget(**late)
+    await known(dead, meter)
+    await asyncio.gather(*(meter.call(slot) for slot in await taken(dead)))
+    await office.redis("FLUSHALL")
+    if told:
+        successor.others_called(0.0)
+        assert await successor.free() == 0
+    assert await meter.call(await first(successor)) == (200 if told else 429)
+    assert meter.refused == (0 if told else 1)
+
+
+async def test_a_last_call_of_long_ago_costs_a_cold_start_nothing(office):
+    budget = office.budget(hubspot_rate_window_s=10.0, hubspot_timeout_s=4.0)
+    budget.others_called(14.1)
+    assert await budget.free() == 1
+
+
+async def test_what_redis_knows_of_a_predecessor_is_believed_at_once(office):
+    meter = Meter(10, 10.0)
+    before, successor = office.budget(hubspot_rate_window_s=10.0), office.budget(hubspot_rate_window_s=10.0)
+    await known(before, meter)
+    successor.others_called(0.0)
+    assert len(await taken(successor)) == 9
+
+
 async def test_calls_of_others_with_our_token_are_left_room(office):
     meter = Meter(10, WINDOW_S, latency_s=0.01)
     budget = office.budget(10, hubspot_headroom=3)

@@ -137,6 +137,56 @@ async def test_calls_made_without_redis_are_told_when_it_returns(office):
     assert (await other.status())["used"] == 5
 
 
+LONG_S = 1.5  # so that what is called before the loss still counts when it is noticed, however slow the machine
+
+
+@pytest.mark.parametrize("under_way", [0, 1])
+async def test_redis_lost_after_others_used_the_window_causes_no_429(office, under_way):
+    """What a reply says of the window before others called is no licence once they cannot tell of their calls."""
+    meter = Meter(10, LONG_S)
+    busy = office.budget(hubspot_rate_window_s=LONG_S)
+    idle, away = may_go(office)
+    await known(idle, meter)
+    slots = await taken(idle, most=under_way)
+    headers = [meter.arrive()[1] for _ in slots]
+    others = await taken(busy)
+    assert len(others) == 9 - under_way
+    await asyncio.gather(*(meter.call(slot) for slot in others))
+    away.away = True
+    assert isinstance(await idle.reserve("create"), float)
+    for slot, said in zip(slots, headers, strict=True):
+        await slot.close(said, 200)
+    assert await idle.free() == 0
+    assert await meter.call(await first(idle)) == 200
+    assert meter.refused == 0
+
+
+class Believing(SharedBudget):
+    """Negative control: what was known before Redis went away is still believed."""
+
+    async def _run(self, op, **args):
+        self._redis_away = True
+        return await super()._run(op, **args)
+
+
+async def test_believing_the_last_reply_when_redis_is_lost_would_get_a_429(office):
+    meter = Meter(10, LONG_S)
+    busy = office.budget(hubspot_rate_window_s=LONG_S)
+    idle, away = may_go(office, Believing)
+    await known(idle, meter)
+    await asyncio.gather(*(meter.call(slot) for slot in await taken(busy)))
+    away.away = True
+    await asyncio.gather(*(meter.call(slot) for slot in await taken(idle)))
+    assert meter.refused > 0
+
+
+def may_go(office, kind=SharedBudget):
+    """A budget on the Valkey of the office, which it may lose."""
+    away = Away(office.trips[0])
+    away.away = False
+    return kind(away, settings_for(hubspot_rate_limit=10, hubspot_rate_window_s=LONG_S, processes=2)), away
+
+
 async def test_a_redis_lost_in_mid_rush_causes_no_429(office):
     office.budget()
     away = Away(office.trips[0])

@@ -57,6 +57,9 @@ class FreeBudget:
     async def free(self):
         return 100
 
+    def others_called(self, ago_s):
+        """There is no window that could hold others' calls."""
+
 
 class PlayedHubSpot:
     """Delivery and HubSpot in one: `answer(row)` may be replaced to refuse, lose or delay rows."""

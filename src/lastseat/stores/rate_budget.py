@@ -3,7 +3,8 @@
 A call occupies its slot until one window after its reply or time-out, because HubSpot counts arrivals. Redis holds
 the window (stores/lua/budget.lua); each process counts its own calls too and the stricter count wins. While Redis is
 away a process uses only its share, the limit divided by the number of processes (at least by two, since another
-server may run), and only as far as the last reply's headers allow.
+server may run), and only as far as the last reply's headers allow; the first call then waits a window, in which the
+calls of others that Redis knew of run out.
 """
 
 import asyncio
@@ -97,7 +98,7 @@ class SharedSlot:
 
 
 class SharedBudget:
-    """Implements ports.RateBudget. `reserve` and `close` are one Redis trip each."""
+    """Implements ports.RelayBudget. `reserve` and `close` are one Redis trip each."""
 
     def __init__(self, scripts: Scripts, settings: Settings) -> None:
         self._scripts = scripts
@@ -144,6 +145,15 @@ class SharedBudget:
             await self.given_back(call_id)
             return min(wait_s, _WAIT_MOST_S)
         return SharedSlot(self, call_id, kind)
+
+    def others_called(self, ago_s: float) -> None:
+        """A relay before this one made its last call so long ago, says the ledger.
+
+        Crash: it may be dead, and Redis may have lost its window: then nobody is left to tell of those calls.
+        """
+        settings = self._settings
+        counts_s = settings.hubspot_timeout_s + settings.hubspot_rate_window_s
+        self._local.expect_others(self._now() + counts_s - ago_s)
 
     async def free(self) -> int:
         """How many calls could start now."""
@@ -224,6 +234,7 @@ class SharedBudget:
             "search_limit": settings.hubspot_search_limit,
             "search_window": _ms(settings.hubspot_search_window_s),
             "recall": _RECALL_MS,
+            "quiet": _ms(self._local.quiet_s(self._now())),
             "mine": [(call_id, _ms(ago_s), _ms(free_s)) for call_id, ago_s, free_s in told],
             "kind": kind,
             "keep": _KEEP.get(kind, _KEEP_OTHERS),
@@ -233,6 +244,9 @@ class SharedBudget:
             reply = await self._scripts.script("budget", [budget_window()], [op, msgspec.json.encode(sent)])
         except Unavailable:
             self._untold = self._untold or untold
+            if not self._redis_away and self._seen:
+                # Race: since our last trip, others may have used up the window, and nobody can tell us now.
+                self._local.forget_others(self._now(), quiet_s=self._settings.hubspot_rate_window_s)
             self._redis_away = True
             raise
         return self._learnt(msgspec.json.decode(_as_bytes(reply), type=_State))
@@ -244,7 +258,7 @@ class SharedBudget:
             # Crash: the window in Redis is new to us, so it may lack our calls; the next trip tells it of them.
             self._born = state.born
             self._untold = True
-            self._local.forget_others()
+            self._local.forget_others(self._now())
         self._pause(state.paused / 1000, state.why)
         return state
 

@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 import msgspec
 
 _PROBE_WAIT_S = 0.02
+_ASK_AGAIN_S = 0.2  # Redis, or a process that knows more, may be back by then.
 _RETRY_MOST_S = 86_400.0  # HubSpot: a data-centre move may take up to 24 h, and nothing asks for more.
 _PREFIX = "x-hubspot-ratelimit-"
 
@@ -57,6 +58,8 @@ class LocalWindow:
         self._calls: dict[str, _Call] = {}
         self._others: list[tuple[float, int]] = []
         self._max: int | None = None
+        self._probe_at = 0.0
+        self._doubted_at = 0.0
         self.truth_known = False
 
     def take(self, call_id: str, now: float) -> float:
@@ -70,9 +73,11 @@ class LocalWindow:
     def take_alone(self, call_id: str, now: float, share: int) -> float:
         """The same while Redis is away: at most `share` of ours, never beyond what HubSpot last said.
 
-        Before a reply has told how full the window is, one call at a time.
+        Before a reply has told how full the window is, one call at a time; while others' calls may fill it, none.
         """
         self._tidy(now)
+        if not self.truth_known and now < self._probe_at:
+            return min(self._probe_at - now, _ASK_AGAIN_S)
         free = min(share, self._size) - len(self._calls)
         if self._max is not None:
             free = min(free, self._max - self._headroom - len(self._calls) - sum(count for _, count in self._others))
@@ -87,7 +92,7 @@ class LocalWindow:
         self._tidy(now)
         others = sum(count for _, count in self._others)
         free = min(share, self._size, (self._max or self._limit) - self._headroom - others) - len(self._calls)
-        return max(0, free if self.truth_known else min(free, 1))
+        return max(0, free if self.truth_known else min(free, int(now >= self._probe_at)))
 
     def close(self, call_id: str, now: float, news: Heard, *, refused: bool = False) -> float:
         """The reply or time-out came; returns how long ago the call was sent. `refused`: the window was full."""
@@ -97,15 +102,30 @@ class LocalWindow:
         self._calls[call_id] = _Call(call.sent_at, now + self._window_s, open=False, refused=refused)
         if news.max is not None and news.remaining is not None:
             self._resynchronise(news.max, news.remaining, now)
+            # Race: others may have called between this one's arrival and the moment from which nobody told of them.
+            self.truth_known = self.truth_known or call.sent_at >= self._doubted_at
         return now - call.sent_at
 
     def drop(self, call_id: str) -> None:
         """The call never left."""
         self._calls.pop(call_id, None)
 
-    def forget_others(self) -> None:
-        """What this process knows is not the whole: until the next headers, one call at a time."""
+    def forget_others(self, now: float, *, quiet_s: float = 0.0) -> None:
+        """What this process knows is not the whole: until the next headers, one call at a time.
+
+        Others' calls may fill the window for `quiet_s` from now; the first call waits so long.
+        """
         self.truth_known = False
+        self._doubted_at = now
+        self._probe_at = max(self._probe_at, now + quiet_s)
+
+    def expect_others(self, until: float) -> None:
+        """Until then calls of others may fill the window; the first call waits, unless their number is known."""
+        self._probe_at = max(self._probe_at, until)
+
+    def quiet_s(self, now: float) -> float:
+        """How long calls that nobody told us of may still fill the window."""
+        return max(0.0, self._probe_at - now)
 
     def calls(self, now: float) -> list[tuple[str, float, float]]:
         """Each call that counts: its id, sent so many seconds ago, free in so many."""
@@ -130,7 +150,6 @@ class LocalWindow:
             kept.append((free_at, number))
             older -= number
         self._others = kept
-        self.truth_known = True
 
     def _tidy(self, now: float) -> None:
         self._calls = {call_id: call for call_id, call in self._calls.items() if call.free_at > now}

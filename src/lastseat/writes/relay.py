@@ -14,7 +14,7 @@ from collections.abc import Coroutine
 
 from lastseat.errors import LastseatError, LeaseLost, Uncertain
 from lastseat.model import Backlog, Lease, OutboxKind, OutboxRow
-from lastseat.ports import Bulletin, RateBudget, RelayLedger, Slot
+from lastseat.ports import Bulletin, RelayBudget, RelayLedger, Slot
 from lastseat.settings import Settings
 from lastseat.writes.trips import VERIFY, Deliverer, Trips
 
@@ -46,7 +46,7 @@ class Relay:
     """Offers itself for the lease, and while it holds it, empties the outbox within the rate budget."""
 
     def __init__(
-        self, *, ledger: RelayLedger, delivery: Deliverer, budget: RateBudget, bulletin: Bulletin, settings: Settings
+        self, *, ledger: RelayLedger, delivery: Deliverer, budget: RelayBudget, bulletin: Bulletin, settings: Settings
     ) -> None:
         self._ledger = ledger
         self._delivery = delivery
@@ -108,6 +108,8 @@ class Relay:
         asked_at = self._now()
         term = self._lease.term if self._lease is not None else None
         self._lease = await self._ledger.take_lease(self._holder, self._settings.lease_s, term)
+        if self._lease is not None and self._lease.called_ago_s is not None:
+            self._budget.others_called(self._lease.called_ago_s)
         # The database counts from when it answers; counting from when we asked is the cautious side.
         self._lease_ends_at = asked_at + self._settings.lease_s if self._lease else 0.0
 

@@ -1,8 +1,9 @@
 -- Purpose: the shared budget of HubSpot calls. One string holds the whole window as JSON, so it is lost whole or not
 --   at all.
 -- Inputs: KEYS[1] that string. ARGV[1] reserve, close, back or look. ARGV[2] JSON, always: seen (newest serial this
---   process knows), limit, headroom, window, hold, search_limit, search_window, recall (durations in ms), mine [[id, sent ms
---   ago, free in ms]] (calls that this state may have lost), kind, keep (share left to higher kinds).
+--   process knows), limit, headroom, window, hold, search_limit, search_window, recall, quiet (durations in ms; quiet: so long
+--   calls that nobody tells of may fill a new window), mine [[id, sent ms ago, free in ms]] (calls that this state may
+--   have lost), kind, keep (share left to higher kinds).
 --   reserve: id, daily_fresh. close: id, sent_ago, status, max, remaining, interval, daily, daily_left, retry, policy,
 --   busy_pause, move_pause, daily_pause. back: id.
 -- Results: JSON: ok, wait, serial, born, known, free, own, foreign, size, paused, why, search_paused, daily_left.
@@ -137,7 +138,7 @@ local function reserve()
   if not state.known then
     -- Crash: the window is new. First, for a moment, whoever made calls tells of them; who made none lets bookings go.
     local patience = (args.keep > 0 and not state.told) and window or args.recall
-    local left = state.born + patience - now
+    local left = math.max(state.born + patience - now, args.quiet)
     if left > 0 then return math.min(left, math.max(args.recall, 200)) end
   end
   if args.kind == 'search' and count(state.search) >= args.search_limit then
@@ -236,7 +237,7 @@ local steps = { reserve = reserve, close = close, back = back, look = function()
 local wait = steps[op]()
 redis.call('SET', KEYS[1], cjson.encode(state))
 local free, size, own = room()
-if not state.known then free = probing() and 0 or math.min(free, 1) end
+if not state.known then free = (probing() or args.quiet > 0) and 0 or math.min(free, 1) end
 local paused = math.max(0, (state.paused or 0) - now)
 if paused > 0 then free = 0 end
 return cjson.encode({

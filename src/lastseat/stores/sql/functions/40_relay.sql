@@ -5,7 +5,8 @@
 -- current term writes; I3 a claim ends booked, cancelled or refused.
 
 -- Crash: a relay that gave its term up may still find its own lease alive. It names the term that it renews; without
--- one it gets a new term, or the rows that it marked in the old one would be nobody's.
+-- one it gets a new term, or the rows that it marked in the old one would be nobody's. A new term hears when the last
+-- call was made: Redis may have lost the window in which HubSpot counts it.
 create or replace function lastseat_api.take_lease(args jsonb) returns jsonb
     language sql security definer set search_path = hubspot_sync, pg_temp as $$
     with taken as (
@@ -20,7 +21,12 @@ create or replace function lastseat_api.take_lease(args jsonb) returns jsonb
         returning *
     )
     select jsonb_build_object('lease', (
-        select jsonb_build_object('holder', t.holder, 'term', t.term, 'remaining_s', (args ->> 'lease_s')::float8)
+        select jsonb_build_object(
+               'holder', t.holder, 'term', t.term, 'remaining_s', (args ->> 'lease_s')::float8,
+               'called_ago_s', case when t.term is distinct from (args ->> 'term')::bigint then (
+                    select extract(epoch from clock_timestamp() - max(o.sent_at))
+                      -- Limit: two calls of links and more; an older row is hardly the last to be sent.
+                      from (select sent_at from outbox order by outbox_id desc limit 5000) o) end)
           from taken t))
 $$;
 
