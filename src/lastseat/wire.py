@@ -168,13 +168,14 @@ def build(settings: Settings) -> Services:
     looks = SeatLooks(gates, ledger)
     exams = ExamReads(ledger, looks, views, bulletin, settings)
     bookings = BookingReads(ledger, views, bulletin, settings)
-    checker = Checker(exams, bookings, ledger, settings)
+    staff_exams = StaffExamReads(ledger, looks, views)
+    checker = Checker(exams, staff_exams, bookings, ledger, ledger, settings)
     bulletin.subscribe(checker.hear)
     parts = _Parts(settings, database, ledger, trips, views, bulletin, hubspot, budget, relay, watch, checker)
     return Services(
         settings=settings,
         exams=exams,
-        staff_exams=StaffExamReads(ledger, looks, views),
+        staff_exams=staff_exams,
         bookings=bookings,
         booker=Booker(look=keeper.look, ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
         canceller=Canceller(ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),

@@ -26,6 +26,11 @@ class Counts:
         known = self._gates.get(exam_id)
         return None if known is None else known[1]
 
+    def heard_at(self, exam_id: ExamId) -> float | None:
+        """When it was last said, on the process's clock."""
+        known = self._gates.get(exam_id)
+        return None if known is None else known[0]
+
     def learn(self, gates: Iterable[Gate]) -> list[Gate]:
         """Take what is newer; return those that show something else than before."""
         now = self._clock()

@@ -6,7 +6,7 @@ tenth of a second and dropped at once by an announcement, so that a crowd shares
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ import msgspec
 
 from lastseat.errors import Refused, Unavailable
 from lastseat.model import Announcement, Exam, ExamId, Gate
-from lastseat.ports import Bulletin, Mirror, Views
+from lastseat.ports import Bulletin, Mirror, View, Views
 from lastseat.reads.counts import Counts, SeatLooks
 from lastseat.reads.figures import Figures
 from lastseat.reads.shown import Filter, folded, listed, on_show, seats
@@ -33,12 +33,13 @@ _decoder = msgspec.json.Decoder(list[Exam])
 
 
 class _Known(NamedTuple):
-    """The list as it was read, begun at `began_at` on the process's clock."""
+    """The list as it was read, begun at `began_at` on the process's clock; what it says was so at `true_at`."""
 
     exams: dict[ExamId, Exam]
     body: bytes
     stale: bool
     began_at: float
+    true_at: float
 
 
 class ExamReads:
@@ -91,28 +92,26 @@ class ExamReads:
         `capacity` and `total_bookings` are live. `"stale": true` is added while Supabase is away.
         """
         wanted = Filter(folded(mock_type), folded(location), date_from, date_to)
-        return self._body(await self._current(), wanted)
+        return self._body(await self._for_reader(), wanted)
 
     def available_at_hand(self) -> bytes | None:
         """The unfiltered list, when no store need be asked for it."""
         known = self._at_hand()
-        return None if known is None else self._whole or self._body(known, ALL)
+        if known is None:
+            return None
+        self._given(known)
+        return self._whole or self._body(known, ALL)
 
     async def capacity(self, exam_id: ExamId) -> bytes:
         """`{"success": true, "exam_id", "capacity", "total_bookings", "remaining", "is_full"}`; past exams too."""
-        known = await self._current()
-        body = self._capacities.get(exam_id)
-        if body is None:
-            body = await self._capacity(exam_id, known)
-            if exam_id in known.exams and self._known is known:
-                self._keep_capacity(exam_id, body)
-        return body
+        return await self._capacity_of(exam_id, await self._for_reader())
 
     def capacity_at_hand(self, exam_id: ExamId) -> bytes | None:
         """The same, when no store need be asked for it."""
         known = self._known
         if known is None or exam_id not in known.exams or self._at_hand() is None:
             return None
+        self._given(known)
         body = self._capacities.get(exam_id)
         if body is None:
             body = _capacity_body(exam_id, known.exams[exam_id], self._counts.get(exam_id), complete=not known.stale)
@@ -124,10 +123,19 @@ class ExamReads:
         known = await self._current()
         return [gate for exam_id in known.exams if (gate := self._counts.get(exam_id)) is not None]
 
-    async def seats_of(self, exam_id: ExamId) -> Gate | None:
-        """The count of one exam as a reader would see it now; None for an exam that is not listed."""
-        known = await self._current()
-        return self._counts.get(exam_id) if exam_id in known.exams else None
+    async def shown(self) -> bytes:
+        """The unfiltered list as a reader would get it now; not counted as an answer."""
+        return self._body(await self._current(), ALL)
+
+    def on_show(self, exams: Iterable[Exam]) -> list[Exam]:
+        """Those that the list shows now."""
+        now = self._now(self._zone)
+        return [exam for exam in exams if on_show(exam, now)]
+
+    async def shown_capacity(self, exam_id: ExamId) -> tuple[bytes, Gate | None]:
+        """The capacity as a reader would get it now, and the count it should say; not counted as an answer."""
+        body = await self._capacity_of(exam_id, await self._current())
+        return body, self._counts.get(exam_id)
 
     def on_seats(self, listener: SeatListener) -> None:
         """Call `listener` with the counts that changed, and whether the list itself did; it must not wait."""
@@ -165,8 +173,21 @@ class ExamReads:
             return None
         if age_s > self._age_s * AHEAD and self._loading is None:
             self._begin_to_load()
+        return known
+
+    def _given(self, known: _Known) -> None:
+        """A reader gets an answer made of this, at hand in the process."""
         self.figures.from_process += 1
-        self.figures.ages.note(age_s)
+        self.figures.ages.note(self._clock() - known.true_at)
+
+    async def _for_reader(self) -> _Known:
+        known = self._at_hand()
+        if known is not None:
+            self._given(known)
+            return known
+        known = await self._current()
+        self.figures.waited += 1
+        self.figures.ages.note(max(self._clock() - known.true_at, 0.0))
         return known
 
     async def _current(self) -> _Known:
@@ -175,15 +196,12 @@ class ExamReads:
         if at_hand is not None:
             return at_hand
         arrived_at = self._clock()
-        self.figures.waited += 1
         while True:
             loaded = await asyncio.shield(self._loading or self._begin_to_load())
             if loaded.began_at >= arrived_at:
-                self.figures.ages.note(max(self._clock() - loaded.began_at, 0.0))
                 return loaded
             known = self._known
             if known is not None and known.began_at >= arrived_at - self._age_s:
-                self.figures.ages.note(self._clock() - known.began_at)
                 return known
 
     def _begin_to_load(self) -> asyncio.Task[_Known]:
@@ -206,7 +224,8 @@ class ExamReads:
         gates, complete = await self._looks.of(exams)
         changed = self._counts.learn(gates)
         self._counts.keep_only(exams)
-        known = _Known(exams, view.body, view.stale or not complete, began_at)
+        true_at = self._true_at(view, exams, began_at, complete=complete)
+        known = _Known(exams, view.body, view.stale or not complete, began_at, true_at)
         self._before = known
         if changes == self._changes:
             self._known = known
@@ -215,6 +234,13 @@ class ExamReads:
             )
             self._tell(changed, list_changed=not same and before is not None)
         return known
+
+    def _true_at(self, view: View, exams: Iterable[ExamId], began_at: float, *, complete: bool) -> float:
+        """A view is true while nobody drops it; a stale one was so when it was filled, a count when it was heard."""
+        filled_at = began_at - max(self._now(self._zone).timestamp() - view.filled_at, 0.0)
+        heard_at = () if complete else [self._counts.heard_at(exam_id) for exam_id in exams]
+        oldest = min((filled_at if at is None else at for at in heard_at), default=began_at)
+        return min(filled_at if view.stale else began_at, oldest)
 
     def _renew_bodies(self, known: _Known, *, same: bool) -> None:
         """Keep bodies that would come out the same: their ETags and compressed forms stay good."""
@@ -257,6 +283,14 @@ class ExamReads:
             made = (exam, gate, bookable, _encoder.encode(listed(exam, gate, bookable=bookable)))
             self._fragments[exam.hubspot_id] = made
         return made[3]
+
+    async def _capacity_of(self, exam_id: ExamId, known: _Known) -> bytes:
+        body = self._capacities.get(exam_id)
+        if body is None:
+            body = await self._capacity(exam_id, known)
+            if exam_id in known.exams and self._known is known:
+                self._keep_capacity(exam_id, body)
+        return body
 
     async def _capacity(self, exam_id: ExamId, known: _Known) -> bytes:
         exam, complete = known.exams.get(exam_id), not known.stale

@@ -1,33 +1,47 @@
 """Counts where answers came from and how old they were when they were given; knows no request and no reader."""
 
-from collections import deque
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-REMEMBERED: Final = 4_096  # Limit: ages that the percentiles are taken of
+FIRST_S: Final = 0.0001
+STEP: Final = 1.2  # Limit: a percentile is said at most a fifth too high
+BOUNDS_S: Final = tuple(FIRST_S * STEP**n for n in range(100))
+"""Upper bounds of the classes that ages are counted in, from a tenth of a millisecond to two hours."""
 
 SHARES: Final = (("0.5", 0.5), ("0.99", 0.99))
 
 
 class Ages:
-    """Seconds, the latest ones for percentiles and the greatest of all."""
+    """Seconds since the process began, counted in fixed classes, and the greatest of all."""
 
     def __init__(self) -> None:
-        self._latest: deque[float] = deque(maxlen=REMEMBERED)
-        self.note = self._latest.append
-        """Take one more; a bound method of the deque, since every answer calls it."""
-        self._most_s = 0.0
+        self._counts = [0] * (len(BOUNDS_S) + 1)
+        self.most_s = 0.0
+
+    def note(self, age_s: float) -> None:
+        """Take one more; every answer calls it, so it does little."""
+        self._counts[bisect_left(BOUNDS_S, age_s)] += 1
+        if age_s > self.most_s:
+            self.most_s = age_s
+
+    def share(self, share: float) -> float:
+        """So many of all were at most this old; never less than the truth, and never more than the greatest."""
+        wanted, seen = sum(self._counts) * share, 0
+        for count, bound_s in zip(self._counts, BOUNDS_S, strict=False):
+            seen += count
+            if seen >= wanted:
+                return min(bound_s, self.most_s)
+        return self.most_s
 
     def lines(self, name: str, labels: str, what: str) -> Iterator[str]:
         """A Prometheus summary with the greatest age as quantile 1."""
-        ages = sorted(self._latest)
-        self._most_s = max(self._most_s, ages[-1] if ages else 0.0)
         yield f"# HELP {name} {what}"
         yield f"# TYPE {name} summary"
         for label, share in SHARES:
-            value = ages[min(int(len(ages) * share), len(ages) - 1)] if ages else 0.0
-            yield f'{name}{{{labels},quantile="{label}"}} {value:.6f}'
-        yield f'{name}{{{labels},quantile="1"}} {self._most_s:.6f}'
+            yield f'{name}{{{labels},quantile="{label}"}} {self.share(share):.6f}'
+        yield f'{name}{{{labels},quantile="1"}} {self.most_s:.6f}'
+        yield f"{name}_count{{{labels}}} {sum(self._counts)}"
 
 
 class Figures:
@@ -41,9 +55,13 @@ class Figures:
         self.lists_from_database = 0
         """Times the list of exams was read from Supabase."""
         self.ages = Ages()
+        """How old what was given to readers was."""
         self.checks = 0
+        """Views of this process compared with the database."""
         self.behind = 0
+        """Of these, views that showed for too long what was no longer so."""
         self.lags = Ages()
+        """How long checked views showed what was no longer so; 0 for those that never did."""
 
     def lines(self, process: str) -> Iterable[str]:
         """All of it in Prometheus' text; `process` is the label that keeps processes apart."""
@@ -56,7 +74,8 @@ class Figures:
         yield f"# HELP {name} Times the list of exams was read from the database."
         yield f"# TYPE {name} counter"
         yield f"{name}{{{process}}} {self.lists_from_database}"
-        yield from self.ages.lines("lastseat_body_age_seconds", process, "How old a body was when it was given out.")
+        what = "How old what readers got was: the time since it was known to be what the stores hold."
+        yield from self.ages.lines("lastseat_body_age_seconds", process, what)
         for name, what, value in (
             ("lastseat_checks_total", "Views compared with the ledger after an announcement.", self.checks),
             ("lastseat_checks_behind_total", "Of these, views that lagged behind the ledger.", self.behind),
