@@ -1,6 +1,6 @@
 """What the client needs of HubSpot, on the emulator always and on a live portal when asked: docs/live-portal.md.
 
-Every line quoted is one of hubspot.md.
+Each test says the rule of HubSpot's that it checks.
 """
 
 from datetime import UTC, datetime

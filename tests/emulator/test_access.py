@@ -1,4 +1,4 @@
-"""Tokens and scopes: every line quoted is one of hubspot.md."""
+"""Tokens and scopes: each test says its rule, HubSpot's or (`issue:`) the emulator's."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Associations: every line quoted is one of hubspot.md."""
+"""Associations: each test says its rule, HubSpot's or (`issue:`) the emulator's."""
 
 import pytest
 

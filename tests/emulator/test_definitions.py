@@ -1,4 +1,4 @@
-"""Property definitions and schemas: every line quoted is one of hubspot.md."""
+"""Property definitions and schemas: each test says its rule, HubSpot's or (`issue:`) the emulator's."""
 
 import pytest
 

@@ -93,13 +93,13 @@ async def test_429_comes_in_three_policies_with_and_without_retry_after(crm, fau
 
 
 async def test_n_calls_are_refused_and_the_next_passes(crm):
-    """refuse n calls"""
+    """issue: refuse n calls"""
     await crm.faults("429=3x")
     assert [(await crm.upsert("B-1")).status for _ in range(4)] == [429, 429, 429, 200]
 
 
 async def test_a_stuck_call_lands_late_and_overwrites_what_came_after(crm):
-    """drop now and commit d seconds later (a stuck call that lands late)"""
+    """issue: drop now and commit d seconds later (a stuck call that lands late)"""
     await crm.faults("late@batch_upsert=1x:5")
     assert (await crm.upsert("B-1", is_active="Active")).status == 0
     assert (await crm.names()) == []
@@ -138,7 +138,7 @@ async def test_a_stalled_call_commits_after_its_caller_has_gone(crm):
 
 
 async def test_latency_and_jitter_are_spent_before_and_after_the_commit():
-    """latency and jitter"""
+    """issue: latency and jitter"""
     async with running(latency_ms=1_000, jitter_ms=1_000) as crm:
         call = asyncio.create_task(crm.upsert("B-1"))
         await crm.clock.until_asleep()
@@ -152,7 +152,7 @@ async def test_latency_and_jitter_are_spent_before_and_after_the_commit():
 
 
 async def test_partial_refuses_one_good_row(crm):
-    """partial 207"""
+    """issue: partial 207"""
     await crm.faults("partial")
     answer = await crm.upsert("a", "b", "c")
     assert answer.status == 207
@@ -161,7 +161,7 @@ async def test_partial_refuses_one_good_row(crm):
 
 
 async def test_shuffle_changes_the_order_of_every_batch(crm):
-    """results shuffled"""
+    """issue: results shuffled"""
     await crm.faults("shuffle")
     made = await crm.batch("create", [{"properties": {"booking_id": f"{n:02}"}} for n in range(50)])
     names = [one["properties"]["booking_id"] for one in made.body["results"]]
@@ -170,7 +170,7 @@ async def test_shuffle_changes_the_order_of_every_batch(crm):
 
 
 async def test_a_slow_body_arrives_whole(crm):
-    """slow body"""
+    """issue: slow body"""
     await crm.faults("slow=1:3")
     call = asyncio.create_task(crm.upsert("B-1"))
     for _ in range(10):
@@ -198,7 +198,7 @@ async def test_an_outage_may_answer_in_html(crm):
 
 
 async def test_a_removed_property_refuses_every_write_that_names_it(crm):
-    """every write refused (property removed, scope lost)"""
+    """issue: every write refused (property removed, scope lost)"""
     await crm.faults("property-gone:exam_date")
     assert (await crm.upsert("B-1", traced=False, exam_date="2026-12-05")).status == 400
     assert (await crm.upsert("B-1", exam_date="2026-12-05")).body["results"] == []
@@ -209,7 +209,7 @@ async def test_a_removed_property_refuses_every_write_that_names_it(crm):
 
 
 async def test_a_lost_scope_leaves_reads_alone(crm):
-    """every write refused (property removed, scope lost)"""
+    """issue: every write refused (property removed, scope lost)"""
     await crm.faults("scope-lost")
     answer = await crm.upsert("B-1")
     assert answer.body["errors"][0]["context"]["requiredGranularScopes"] == ["crm.objects.custom.write"]
@@ -217,7 +217,7 @@ async def test_a_lost_scope_leaves_reads_alone(crm):
 
 
 async def test_a_fault_strikes_only_the_calls_it_names(crm):
-    """set by flag or by `POST /_emulator/faults`"""
+    """issue: set by flag or by `POST /_emulator/faults`"""
     await crm.faults("502@writes")
     assert (await crm.get(LIST)).status == 200
     assert (await crm.upsert("B-1")).status == 502
@@ -232,7 +232,7 @@ async def sequence(seed):
 
 
 async def test_the_same_seed_gives_the_same_faults():
-    """faults …, seeded and reproducible"""
+    """issue: faults …, seeded and reproducible"""
     first, again, other = await sequence(1), await sequence(1), await sequence(2)
     assert first == again
     assert first != other
@@ -240,7 +240,7 @@ async def test_the_same_seed_gives_the_same_faults():
 
 
 def test_chances_are_kept():
-    """faults …, seeded and reproducible"""
+    """issue: faults …, seeded and reproducible"""
     faults = Faults(split("drop=0.3,502=0.2,429=0.2,late=0.1,shuffle")[0], 1)
     struck = [faults.fate("batch_upsert", "write").name for _ in range(10_000)]
     for name, chance in {"drop": 0.3, "502": 0.2, "429": 0.2, "late": 0.1, "": 0.2}.items():
@@ -262,7 +262,7 @@ def test_chances_are_kept():
     ],
 )
 async def test_a_wrong_fault_is_refused_and_changes_nothing(crm, wrong):
-    """set by flag or by `POST /_emulator/faults`"""
+    """issue: set by flag or by `POST /_emulator/faults`"""
     await crm.faults("429=1x")
     answer = await crm.post("/_emulator/faults", {"faults": wrong})
     assert answer.status == 400
@@ -272,7 +272,7 @@ async def test_a_wrong_fault_is_refused_and_changes_nothing(crm, wrong):
 
 @pytest.mark.parametrize("fault", ["drop", "502", "late=1:1", "empty"])
 async def test_faults_strike_associations_too(crm, fault):
-    """commit then drop the connection, commit then 502"""
+    """issue: commit then drop the connection, commit then 502"""
     booking, contact = await crm.create(), await crm.create("contacts")
     pair = f"/crm/v4/associations/{BOOKINGS}/{CONTACTS}"
     label = (await crm.get(f"{pair}/labels")).body["results"][0]

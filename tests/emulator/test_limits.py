@@ -1,4 +1,4 @@
-"""Limits: every line quoted is one of hubspot.md."""
+"""Limits: each test says its rule, HubSpot's or (`issue:`) the emulator's."""
 
 import asyncio
 
@@ -62,7 +62,7 @@ async def test_the_headers_tell_what_is_left():
 
 
 async def test_calls_are_counted_at_arrival_not_at_the_answer():
-    """a hard rolling limit counted at arrival"""
+    """issue: a hard rolling limit counted at arrival"""
     async with running(calls=2, latency_ms=9_000) as crm:
         slow = [asyncio.create_task(crm.get(LIST)) for _ in range(2)]
         await crm.clock.until_asleep(2)

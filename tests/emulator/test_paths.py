@@ -1,4 +1,4 @@
-"""Paths and names: every line quoted is one of hubspot.md."""
+"""Paths and names: each test says its rule, HubSpot's or (`issue:`) the emulator's."""
 
 import pytest
 

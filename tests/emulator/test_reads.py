@@ -1,4 +1,4 @@
-"""Lists, pages and long addresses: every line quoted is one of hubspot.md."""
+"""Lists, pages and long addresses: each test says its rule, HubSpot's or (`issue:`) the emulator's."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Search: every line quoted is one of hubspot.md."""
+"""Search: each test says its rule, HubSpot's or (`issue:`) the emulator's."""
 
 import pytest
 
@@ -58,7 +58,7 @@ async def test_groups_are_or_and_filters_are_and(crm):
     ],
 )
 async def test_numbers_are_compared_as_numbers(crm, operator, value, expected):
-    """search with filters"""
+    """issue: search with filters"""
     for text in ("5", "20", "100"):
         await crm.create(EXAMS, mock_exam_name=text, capacity=text)
     await crm.create(EXAMS, mock_exam_name="none")
@@ -67,7 +67,7 @@ async def test_numbers_are_compared_as_numbers(crm, operator, value, expected):
 
 
 async def test_dates_and_texts_have_their_own_order(crm):
-    """search with filters"""
+    """issue: search with filters"""
     await crm.upsert("early", exam_date="2026-03-05", student_name="Zoë O'Neill")
     await crm.upsert("late", exam_date="2026-12-05", student_name="Ann Lee")
     assert await found(crm, [("exam_date", "GT", "1772668800000")]) == ["late"]

@@ -94,7 +94,7 @@ async def test_refused_calls_may_or_may_not_count(count):
 
 @pytest.mark.parametrize("holds", [True, False])
 async def test_an_archived_record_may_or_may_not_hold_its_unique_value(crm, holds):
-    """archived records and unique values"""
+    """issue: archived records and unique values"""
     await crm.switch(archived_holds_unique=holds)
     record = await crm.create(booking_id="B-1")
     await crm.call("DELETE", f"{LIST}/{record}")

@@ -1,4 +1,4 @@
-"""Values on the wire: every line quoted is one of hubspot.md."""
+"""Values on the wire: each test says its rule, HubSpot's or (`issue:`) the emulator's."""
 
 import pytest
 
@@ -21,7 +21,7 @@ async def test_values_are_strings_on_the_wire(crm, sent, stored):
 
 @pytest.mark.parametrize("sent", ["many", "1e999", "nan", "1_000", True])
 async def test_a_number_must_be_one(crm, sent):
-    """properties (types, …)"""
+    """issue: properties (types, …)"""
     assert await kept(crm, EXAMS, capacity=sent) == "INVALID_LONG"
 
 
@@ -78,7 +78,7 @@ async def test_a_datetime_is_epoch_ms_or_iso(crm, sent, stored):
 
 
 async def test_an_option_must_be_one_of_the_allowed(crm):
-    """properties (types, unique, read-only, options)"""
+    """issue: properties (types, unique, read-only, options)"""
     options = [{"label": text, "value": text} for text in ("left", "right")]
     await define(crm, name="hand", type="enumeration", fieldType="select", options=options)
     await define(crm, name="paid", type="bool", fieldType="booleancheckbox")
@@ -104,7 +104,7 @@ async def test_unknown_and_read_only_properties_are_refused(crm):
 
 
 async def test_an_e_mail_must_look_like_one(crm):
-    """400 (validation, …)"""
+    """issue: 400 (validation, …)"""
     assert await kept(crm, "contacts", email="ann") == "INVALID_EMAIL"
 
 

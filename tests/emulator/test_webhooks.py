@@ -1,4 +1,4 @@
-"""Webhooks: every line quoted is one of hubspot.md."""
+"""Webhooks: each test says its rule, HubSpot's or (`issue:`) the emulator's."""
 
 import asyncio
 import base64

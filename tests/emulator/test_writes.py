@@ -1,4 +1,4 @@
-"""Batches, trace ids and upserts: every line quoted is one of hubspot.md."""
+"""Batches, trace ids and upserts: each test says its rule, HubSpot's or (`issue:`) the emulator's."""
 
 import pytest
 
