@@ -1,5 +1,6 @@
 """The words of the domain as types, shared by every room; holds no behaviour beyond what a value knows of itself."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Literal, NewType
 
@@ -108,7 +109,8 @@ class ExamPage(msgspec.Struct, frozen=True, kw_only=True):
 class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A wish for one seat. `caller` is who asks (`student:ID`, `staff:SUB`); keys are unique per caller.
 
-    `fingerprint` is a digest of the request's content: the same key with another one is refused.
+    `fingerprint` is a digest of the request's content: the same key with another one is refused. `needs`: which
+    properties must be said, by type of session in lower case; a move or another try of a booking asks for none.
     """
 
     claim_id: ClaimId
@@ -120,6 +122,7 @@ class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
     properties: Properties
     key: str | None = None
     fingerprint: str = ""
+    needs: Mapping[str, Sequence[str]] | None = None
 
 
 ClaimState = Literal["open", "booked", "cancelled", "refused"]
@@ -139,13 +142,14 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     booking: Booking | None = None
 
 
-ClaimOutcome = Literal["won", "replay", "full", "already_booked", "closed", "unknown_exam", "key_reused", "free"]
+_Refusal = Literal["full", "already_booked", "closed", "lacks", "unknown_exam", "key_reused"]
+ClaimOutcome = Literal["won", "replay", "free"] | _Refusal
 
 
 class ClaimAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to one ClaimRequest: `claim` for won, replay and already_booked; `free` only from `lookup`.
 
-    `started` tells a closed exam that has begun from one that is not open.
+    `detail`: why an exam is closed, or which field the wish lacks.
     """
 
     outcome: ClaimOutcome

@@ -7,7 +7,7 @@ Durations are seconds, so that a test can run in a hundredth of the time.
 import json
 import zoneinfo
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -50,6 +50,17 @@ def _listed(value: object) -> object:
     return words  # pyright: ignore[reportUnknownVariableType]  # its parts are checked by pydantic
 
 
+def _table(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)  # its shape is checked by pydantic
+    except ValueError as error:
+        raise ValueError('it is not a JSON object, such as {"Clinical Skills": ["dominant_hand"]}') from error
+
+
+AskedField = Literal["dominant_hand", "attending_location"]
+FieldsByType = Annotated[dict[str, tuple[AskedField, ...]], NoDecode, BeforeValidator(_table)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 366)]
 Count = Annotated[int, Field(ge=1)]
@@ -116,6 +127,13 @@ class Settings(BaseSettings):
         "Richmond Hill",
         "Online",
     )
+
+    booking_fields: FieldsByType = {
+        "Situational Judgment": ("attending_location",),
+        "Clinical Skills": ("dominant_hand",),
+        "Mini-mock": ("attending_location",),
+    }
+    booking_fields_needed: bool = False
 
     # Limits and live seats. 0: no limit.
     limit_window_s: Seconds = 10.0

@@ -149,6 +149,24 @@ async def test_at_half_past_eleven_at_night_an_exam_of_today_is_open_and_after_m
     assert said == [("won", None), ("closed", "past")]
 
 
+NEEDS = {"mini-mock": ["attending_location", "dominant_hand"], "clinical skills": ["dominant_hand"]}
+
+
+async def test_a_wish_without_what_its_type_of_session_needs_takes_no_seat(ledger):
+    bare = wish("1", needs=NEEDS, properties={})
+    place = wish("2", needs=NEEDS, properties={"attending_location": "Calgary"})
+    answers = await ledger.claim([bare, place, wish("3", needs={"other": ["dominant_hand"]}, properties={})])
+    said = [(a.outcome, a.detail) for a in answers]
+    assert said == [("lacks", "attending_location"), ("lacks", "dominant_hand"), ("won", None)]
+    assert [a.outcome for a in await ledger.lookup([bare])] == ["lacks"]
+    assert (await ledger.gates([EXAM]))[0].taken == 1
+
+
+async def test_a_repeated_key_finds_its_booking_also_when_more_is_needed_since(ledger):
+    await ledger.claim([wish("1", key="k", properties={})])
+    assert await outcomes(ledger, wish("1", key="k", properties={}, needs=NEEDS)) == ["replay"]
+
+
 async def test_concurrent_calls_never_oversell_nor_book_one_student_twice(ledger):
     await ledger.mirror(exams=[exam_record("506", capacity=20)])
     groups = [[wish(str(n % 40), "506") for n in range(k, k + 10)] for k in range(0, 80, 10)]

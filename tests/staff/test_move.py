@@ -42,6 +42,22 @@ async def test_what_the_student_said_moves_along(world):
     assert world.hubspot.records[moved.claim.booking_id]["dominant_hand"] == "left"
 
 
+async def test_where_fields_are_needed_a_booking_is_refused_by_the_fields_name_and_imports_and_moves_are_not(
+    schema_database_url,
+):
+    world = StaffWorld(schema_database_url, booking_fields_needed=True)
+    world.start_relay()
+    await world.exam(2)
+    await world.exam(2, OTHER)
+    fields = {"mock_exam_id": EXAM, "contact_id": "9", "is_active": "Active"}
+    await world.ledger.mirror(bookings=[Record(hubspot_id="77", properties=fields, updated_at=datetime.now(UTC))])
+    refusal = await refused(world.book(1))
+    assert (refusal.code, refusal.field) == ("INVALID", "attending_location")
+    assert (await world.gate()).taken == 1
+    assert (await world.move("77")).claim.state == "booked"
+    await world.close()
+
+
 async def test_the_old_seat_is_held_until_hubspot_has_the_new_booking(waiting_world):
     world = waiting_world
     await world.exam(1)

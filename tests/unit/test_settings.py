@@ -40,6 +40,9 @@ def test_vendors_names_are_used_as_they_are_and_ours_have_a_prefix(monkeypatch):
         ("LASTSEAT_DEADLINE_S", "inf"),
         ("HUBSPOT_RATE_LIMIT", "0"),
         ("LASTSEAT_PROCESSES", ""),
+        ("LASTSEAT_BOOKING_FIELDS", "dominant_hand"),
+        ("LASTSEAT_BOOKING_FIELDS", '["dominant_hand"]'),
+        ("LASTSEAT_BOOKING_FIELDS", '{"Clinical Skills": ["shoe_size"]}'),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_variable(monkeypatch, name, value):

@@ -185,6 +185,13 @@ async def test_signing_out_takes_the_cookie_away(caller: Caller):
     assert (await caller.get("/api/session")).json["session"] is None
 
 
+async def test_the_session_tells_the_page_what_to_ask_and_which_zone_the_school_is_in(world: World):
+    settings = {"booking_fields": {"Clinical Skills": ("dominant_hand",)}, "timezone": "America/Vancouver"}
+    said = (await Caller(create_app(world.services(**settings))).get("/api/session")).json
+    assert said["asks"] == {"Clinical Skills": ["dominant_hand"]}
+    assert said["timezone"] == "America/Vancouver"
+
+
 async def test_a_bad_token_does_not_become_a_cookie(caller: Caller):
     reply = await caller.post("/api/session", {"token": BAD["ended"]}, headers={"origin": ORIGIN})
     assert reply.status == 401

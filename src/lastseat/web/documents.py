@@ -200,9 +200,11 @@ class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionState(Answer, frozen=True, kw_only=True):
-    """`session` is null for nobody."""
+    """`session` is null for nobody. `asks`: what a booking should carry, by type of session."""
 
     session: SignedIn | None
+    asks: dict[str, list[str]]
+    timezone: str
     demo: bool
 
 

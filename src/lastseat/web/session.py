@@ -26,7 +26,7 @@ def install(app: FastAPI, *, demo: bool) -> None:
 
 
 async def show(request: Request) -> Response:
-    """Who is signed in, for the page; `session` is null for nobody, and for a session that has ended."""
+    """Who is signed in, null for nobody and for a session that has ended; and what the page must know."""
     try:
         session = session_of(request)
     except Refused:
@@ -95,7 +95,9 @@ def _state(request: Request, session: Session | None) -> Response:
             "permissions": sorted(identity.permissions),
             "expires_at": int(session.expires_at),
         }
-    return answers.encoded({"success": True, "session": who, "demo": services_of(request).settings.demo})
+    settings = services_of(request).settings
+    page = {"asks": settings.booking_fields, "timezone": settings.timezone, "demo": settings.demo}
+    return answers.encoded({"success": True, "session": who, **page})
 
 
 def _is_https(request: Request) -> bool:

@@ -55,6 +55,8 @@ class Booker:
         self._bulletin = bulletin
         self._outcomes = outcomes
         self._deadline_s = settings.deadline_s
+        fields = settings.booking_fields if settings.booking_fields_needed else {}
+        self._needs = {mock_type.lower(): names for mock_type, names in fields.items()} or None
         window, limit = settings.claim_window_s, settings.claim_batch
         self._claims = GroupCommit(self._claim, window_s=window, limit=limit, trips=_CLAIM_TRIPS)
         self._lookups = GroupCommit(self._lookup, window_s=window, limit=limit, trips=_CLAIM_TRIPS)
@@ -63,6 +65,8 @@ class Booker:
     async def book(self, request: ClaimRequest) -> Claim:
         """Return the claim, `booked` or still `open`; raise Refused with the reason, Unavailable or Uncertain."""
         ends_at = asyncio.get_running_loop().time() + self._deadline_s
+        if self._needs is not None:
+            request = msgspec.structs.replace(request, needs=self._needs)
         answer = await self._lookups.submit(request) if await self._seems_full(request.exam_id) else None
         if answer is None or answer.outcome == "free":
             answer = await self._claims.submit(request)
@@ -146,6 +150,9 @@ def claim_of(answer: ClaimAnswer) -> Claim:
                 code="EXAM_CLOSED",
                 details={"reason": answer.detail},
             )
+        case "lacks":
+            field = answer.detail or ""
+            raise Refused(f"{field} is missing: this type of session needs it.", field=field)
         case "already_booked":
             held = answer.claim.booking_id if answer.claim else answer.detail
             raise Refused(

@@ -5,8 +5,11 @@ import { byId, make, tell, wordsOf } from "/static/page.js";
 
 let session = null;
 let names = new Map();
+let asks = new Map();
 
 export const contactId = () => session?.contact_id ?? null;
+/** What a booking of this type of session should carry. */
+export const asksFor = (type) => asks.get((type ?? "").toLowerCase()) ?? [];
 export const isStaff = () => (session?.permissions ?? []).length > 0;
 
 /** Ask who is signed in and show it; `changed` is called after every sign-in and sign-out. */
@@ -25,6 +28,7 @@ export async function startAccount(changed) {
   });
   const { status, body } = await ask("GET", "/api/session");
   session = status === 200 ? body.session : null;
+  asks = new Map(Object.entries(body.asks ?? {}).map(([type, fields]) => [type.toLowerCase(), fields]));
   if (body.demo) await offerSamples();
   byId("sign-in-elsewhere").hidden = Boolean(body.demo);
   show();

@@ -1,7 +1,7 @@
 // Books one seat. One wish has one key, kept until the server has said yes or no: asking again never books twice.
 
 import { NoAnswer, ask, pause } from "/static/api.js";
-import { askToSignIn, contactId, isStaff, sessionEnded } from "/static/account.js";
+import { askToSignIn, asksFor, contactId, isStaff, sessionEnded } from "/static/account.js";
 import { byId, choose, make, sessionText, tell, wordsOf } from "/static/page.js";
 import { allPlaces, markBusy, refresh } from "/static/sessions.js";
 
@@ -10,11 +10,8 @@ const FIRST_PAUSE_MS = 500;
 const ASK_STATUS_MS = 1000;
 const ASK_STATUS_TIMES = 120;
 
-// What each type of session must know; a type that is not listed needs nothing.
-const NEEDS = [
-  [/clinical skills/i, "hand"],
-  [/situational judgment|mini-?mock/i, "place"],
-];
+// Where the page asks for each field that the server names.
+const PARTS = { dominant_hand: "hand", attending_location: "place" };
 
 /** Ask what the session needs, book it and say what came of it; `changed` when there is something new to show. */
 export async function book(exam, changed) {
@@ -34,28 +31,31 @@ export async function book(exam, changed) {
 }
 
 async function askDetails(exam) {
-  const need = NEEDS.find(([type]) => type.test(exam.mock_type ?? ""))?.[1];
-  if (!need) return {};
-  prepare(exam, need);
+  const fields = asksFor(exam.mock_type).filter((field) => PARTS[field]);
+  if (fields.length === 0) return {};
+  prepare(exam, fields.map((field) => PARTS[field]));
   if ((await choose(byId("ask"))) !== "book") return null;
   const form = new FormData(byId("ask-form"));
-  const said = String(form.get(need) ?? "").trim();
-  sessionStorage.setItem(`last-${need}`, said);
-  return need === "hand" ? { dominant_hand: said } : { attending_location: said };
+  return Object.fromEntries(fields.map((field) => {
+    const said = String(form.get(PARTS[field]) ?? "").trim();
+    sessionStorage.setItem(`last-${PARTS[field]}`, said);
+    return [field, said];
+  }));
 }
 
-function prepare(exam, need) {
-  const last = sessionStorage.getItem(`last-${need}`) ?? "";
+function prepare(exam, parts) {
   byId("ask-what").textContent = sessionText(exam);
-  byId("ask-hand").hidden = need !== "hand";
-  byId("ask-place").hidden = need !== "place";
+  const [hand, place] = ["hand", "place"].map((part) => parts.includes(part));
+  byId("ask-hand").hidden = !hand;
+  byId("ask-place").hidden = !place;
+  const last = sessionStorage.getItem("last-hand");
   for (const radio of document.querySelectorAll("#ask-hand input")) {
-    radio.required = need === "hand";
-    radio.checked = need === "hand" && radio.value === last;
+    radio.required = hand;
+    radio.checked = hand && radio.value === last;
   }
-  byId("place").required = need === "place";
-  byId("place").value = need === "place" ? last : "";
-  byId("places").replaceChildren(...allPlaces().map((place) => make("option", { value: place })));
+  byId("place").required = place;
+  byId("place").value = place ? sessionStorage.getItem("last-place") ?? "" : "";
+  byId("places").replaceChildren(...allPlaces().map((name) => make("option", { value: name })));
 }
 
 /** Send the wish until there is an answer; null when there is none after all tries. */

@@ -20,11 +20,12 @@ create or replace function hubspot_sync.judge(wishes jsonb) returns table (
                when e.hubspot_id is null or e.archived_at is not null then 'unknown_exam'
                when held.claim_id is not null or seat.hubspot_id is not null then 'already_booked'
                when closed_because(e) is not null then 'closed'
+               when lacking.field is not null then 'lacks'
                else 'free'
            end,
            coalesce(by_id.claim_id, by_key.claim_id, held.claim_id),
            case when held.claim_id is null and seat.hubspot_id is not null then seat.hubspot_id
-                when e.hubspot_id is not null then closed_because(e) end,
+                when e.hubspot_id is not null then coalesce(closed_because(e), lacking.field) end,
            seats_of(e) - e.seats_taken
       from jsonb_array_elements(wishes) with ordinality as a (c, n)
       left join claims by_id on by_id.claim_id = (a.c ->> 'claim_id')::uuid
@@ -35,6 +36,11 @@ create or replace function hubspot_sync.judge(wishes jsonb) returns table (
       left join lateral (select b.hubspot_id from hubspot_bookings b
                           where b.contact_id = a.c ->> 'contact_id' and b.mock_exam_id = a.c ->> 'exam_id' and b.holds
                           limit 1) seat on true
+      -- Race: the type is judged under the exam's lock, so a change of it cannot let a booking without its field through.
+      left join lateral (select f.field
+                           from jsonb_array_elements_text(a.c -> 'needs' -> lower(e.mock_type))
+                                with ordinality f (field, place)
+                          where a.c -> 'properties' ->> f.field is null order by f.place limit 1) lacking on true
 $$;
 
 create or replace function hubspot_sync.answers_json(answers jsonb) returns jsonb
