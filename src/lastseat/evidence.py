@@ -34,7 +34,7 @@ class PortalRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One call as HubSpot counted it. `planted`: a fault made it fail, whatever we did."""
+    """One call as HubSpot counted it. `planted`: it failed whatever we did, by a fault or by calls of others."""
 
     at: float
     kind: CallKind

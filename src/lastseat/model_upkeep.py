@@ -55,7 +55,10 @@ class AsideAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """A few exams with all that hangs on them, as rows of one instant, and how much waits in the outbox."""
+    """A few exams with all that hangs on them, as rows of one instant, and how much waits in the outbox.
+
+    `exposed`: what of ours lies open to roles that must not reach it.
+    """
 
     tables: dict[str, list[dict[str, Any]]]
     waiting: dict[str, int]
@@ -63,3 +66,4 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     aside: int
     untold: int
     to_verify: int
+    exposed: list[str] = []

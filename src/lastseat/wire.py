@@ -155,7 +155,7 @@ def build(settings: Settings) -> Services:
     budget = SharedBudget(trips, settings)
     delivery = FullDelivery(hubspot, budget, settings, hubspot.recall)
     relay = Relay(ledger=ledger, delivery=delivery, budget=budget, bulletin=bulletin, settings=settings)
-    watch = Watch(care, gates, settings)
+    watch = Watch(care, gates, settings, lambda: list(budget.past))
     readiness = Readiness(
         supabase=database.name,
         ask=lambda: ledger.gates([]),

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import time
 import uuid
 
 import pytest
 
 from lastseat.errors import Unavailable
+from lastseat.evidence import Call
 from lastseat.model import ChangeRequest, Gate
 from lastseat.settings import Settings
 from lastseat.stores.care import Care
@@ -74,6 +76,44 @@ async def test_a_planted_harm_is_found_in_the_sample(ledger, hand, watch, rows, 
 async def test_a_gate_ahead_of_the_ledger_is_found(ledger, watch, gates):
     gates.known[EXAM] = Gate(exam_id=EXAM, version=99, capacity=2, remaining=2, open=True)
     assert names(await watch.look()) == ["I7"]
+
+
+@pytest.mark.parametrize(
+    ("calls", "words"),
+    [
+        ([Call(at=time.time(), kind="write", status=429)], "HubSpot refused 1 calls with 429"),
+        ([Call(at=time.time(), kind="write", status=200)] * 4, "HubSpot got 4 calls within 10 s; 3 are allowed"),
+    ],
+    ids=["429", "too many"],
+)
+async def test_hubspot_called_beyond_its_budget_is_found(ledger, database, gates, calls, words):
+    watch = Watch(Care(database), gates, Settings(hubspot_rate_limit=3), lambda: calls)
+    assert names(await watch.look()) == ["I8"]
+    assert words in watch.ready()["detail"]
+
+
+async def test_a_429_that_others_brought_about_and_one_of_long_ago_are_no_findings(ledger, database, gates):
+    calls = [
+        Call(at=time.time(), kind="write", status=429, planted=True),
+        Call(at=time.time() - 3600, kind="write", status=429),
+    ]
+    watch = Watch(Care(database), gates, Settings(), lambda: calls)
+    assert await watch.look() == []
+
+
+async def test_a_table_that_lies_open_is_found(ledger, watch, rows):
+    await rows.do("grant select on hubspot_sync.claims to anon")
+    assert names(await watch.look()) == ["I9"]
+    assert "hubspot_sync.claims" in watch.ready()["detail"]
+
+
+async def test_what_could_not_be_judged_is_named(ledger, watch, gates):
+    await watch.look()
+    assert watch.ready()["detail"].endswith("; nothing was there to judge I3, I4, I5, I7, I8 by")
+    await ledger.claim([wish("1")])
+    gates.known = {gate.exam_id: gate for gate in await ledger.gates([EXAM])}
+    await watch.look()
+    assert watch.ready()["detail"].endswith("; nothing was there to judge I5, I8 by")
 
 
 async def test_what_waits_is_told_with_its_age(ledger, hand, watch, rows):

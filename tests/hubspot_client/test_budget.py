@@ -253,3 +253,20 @@ async def test_the_token_never_reaches_redis(office):
     budget = office.budget()
     await taken(budget)
     assert b"pat-demo" not in await office.redis("GET", budget_window())
+
+
+async def test_calls_are_remembered_for_the_checks_and_a_429_that_is_not_ours_is_marked(office):
+    budget = office.budget(5)
+    await budget.closed("a", "create", {}, 200)
+    await budget.closed("b", "create", {}, 429)
+    await budget.closed("c", "create", {"policy-name": "DAILY"}, 429)
+    await budget.closed("d", "create", {f"x-hubspot-ratelimit-{name}": n for name, n in OTHERS.items()}, 429)
+    assert [(call.status, call.planted) for call in budget.past] == [
+        (200, False),
+        (429, False),
+        (429, True),
+        (429, True),
+    ]
+
+
+OTHERS = {"max": "50", "remaining": "0", "interval-milliseconds": "10000"}

@@ -9,6 +9,7 @@ calls of others that Redis knew of run out.
 
 import asyncio
 import uuid
+from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Protocol
@@ -17,6 +18,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from lastseat.errors import Unavailable
+from lastseat.evidence import Call
 from lastseat.model import OutboxKind
 from lastseat.ports import Slot
 from lastseat.settings import Settings
@@ -46,6 +48,7 @@ _PAUSES = {
     "MIGRATION": "MIGRATION (477), the account moves to another data centre",
     "DAILY": "DAILY, the calls of the day are used up",
 }
+_PAST_MOST = 2_000  # Limit: calls remembered for the checks; two windows of the largest plan are 500.
 _RECALL_MS = 50  # Limit: so long a new window waits for processes to tell of their calls, before the first one.
 
 
@@ -124,6 +127,8 @@ class SharedBudget:
         self._paused_until = 0.0
         self._why = ""
         self._redis_away = False
+        self.past: deque[Call] = deque(maxlen=_PAST_MOST)
+        """This process's latest calls, for whoever checks that the budget is kept."""
 
     async def reserve(self, kind: OutboxKind | str) -> Slot | float:
         """A slot, or the seconds to wait before asking again."""

@@ -133,6 +133,11 @@ class LocalWindow:
         return [(call_id, now - call.sent_at, call.free_at - now) for call_id, call in self._calls.items()]
 
     @property
+    def others(self) -> int:
+        """How many calls of others HubSpot's last headers told of."""
+        return sum(count for _, count in self._others)
+
+    @property
     def _size(self) -> int:
         return max(1, min(self._limit, self._max or self._limit) - self._headroom)
 

@@ -4,11 +4,11 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from lastseat.errors import LastseatError
-from lastseat.evidence import Evidence
+from lastseat.evidence import Budget, Call, Evidence
 from lastseat.invariants import Verdict, check_all
 from lastseat.model_upkeep import Sample
 from lastseat.ports import Gates, Sampler
@@ -21,11 +21,18 @@ log = logging.getLogger(__name__)
 
 
 class Watch:
-    """The pure checks of `invariants` over a sample of one instant, every `watch_s` seconds."""
+    """The pure checks of `invariants` over a sample of one instant, every `watch_s` seconds.
 
-    def __init__(self, ledger: Sampler, gates: Gates, settings: Settings) -> None:
+    `calls`: the latest HubSpot calls of this process; what HubSpot itself holds is the doctor's to read.
+    """
+
+    def __init__(
+        self, ledger: Sampler, gates: Gates, settings: Settings, calls: Callable[[], Sequence[Call]] = tuple
+    ) -> None:
         self._ledger = ledger
         self._gates = gates
+        self._calls = calls
+        self._budget = Budget(calls=settings.hubspot_rate_limit, window_s=settings.hubspot_rate_window_s)
         self._every_s = settings.watch_s
         self._exams = settings.watch_exams
         self._began_at: float | None = None
@@ -34,6 +41,7 @@ class Watch:
         self._found: dict[str, int] = {}
         self.sample: Sample | None = None
         self.broken: list[Verdict] = []
+        self._unjudged: list[str] = []
 
     async def run(self) -> None:
         """Look again and again until cancelled."""
@@ -57,10 +65,17 @@ class Watch:
         gates = await self._gates.look(exam_ids)
         self.sample = await self._ledger.sample(exam_ids)
         known = {row["hubspot_id"] for row in self.sample.tables["hubspot_mock_exams"]}
+        since = time.time() - self._every_s - self._budget.window_s
         evidence = Evidence(
-            tables=self.sample.tables, gates=[gate for exam_id, gate in gates.items() if exam_id in known]
+            tables=self.sample.tables,
+            gates=[gate for exam_id, gate in gates.items() if exam_id in known],
+            calls=[call for call in self._calls() if call.at > since],
+            budget=self._budget,
+            exposed=self.sample.exposed,
         )
-        self.broken = [verdict for verdict in check_all(evidence) if verdict.broken]
+        verdicts = check_all(evidence)
+        self.broken = [verdict for verdict in verdicts if verdict.broken]
+        self._unjudged = [verdict.invariant for verdict in verdicts if not verdict.looked_at]
         self._looked_at, self._why_not = time.monotonic(), ""
         for verdict in self.broken:
             self._found[verdict.invariant] = self._found.get(verdict.invariant, 0) + 1
@@ -78,7 +93,10 @@ class Watch:
         if self._looked_at is None:
             return {"ok": True, "detail": "not looked yet", "needed": False}
         if not self.broken:
-            return {"ok": True, "detail": f"nothing wrong in a sample {ago_s} s ago", "needed": False}
+            detail = f"nothing wrong in a sample {ago_s} s ago"
+            if self._unjudged:
+                detail += f"; nothing was there to judge {', '.join(self._unjudged)} by"
+            return {"ok": True, "detail": detail, "needed": False}
         first = next(finding for finding in self.broken[0].findings if not finding.note)
         names = ", ".join(verdict.invariant for verdict in self.broken)
         detail = f"{names} broken, seen {ago_s} s ago: {first.sentence} Run `lastseat doctor`."

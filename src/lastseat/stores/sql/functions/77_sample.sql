@@ -1,6 +1,6 @@
 -- Purpose: what a running server judges itself by: a few exams with all that hangs on them, and how much waits.
 -- Inputs: {"exam_ids": [id]} or {"most": n}: then n exams are chosen at random.
--- Results: {"tables": {name: [row]}, "waiting": {kind: n}, "oldest_s", "aside", "untold", "to_verify"}.
+-- Results: {"tables": {name: [row]}, "waiting": {kind: n}, "oldest_s", "aside", "untold", "to_verify", "exposed"}.
 -- Invariant: reads only, and one snapshot: rows that are compared belong together.
 
 create or replace function lastseat_api.some_exams(args jsonb) returns jsonb
@@ -51,5 +51,6 @@ create or replace function lastseat_api.sample(args jsonb) returns jsonb
         'oldest_s', (select coalesce(extract(epoch from clock_timestamp() - min(o.created_at)), 0) from open_rows o),
         'aside', (select count(*) from outbox where state = 'aside'),
         'untold', (select count(*) from outbox where state = 'mirrored' or not told),
-        'to_verify', (select count(*) from outbox where verify_at is not null))
+        'to_verify', (select count(*) from outbox where verify_at is not null),
+        'exposed', array(select exposed()))
 $$;
