@@ -7,9 +7,12 @@ from typing import Final
 
 import msgspec
 
-from lastseat.evidence import LIVE_CLAIM, Answer, Evidence, Row, instant
+from lastseat.evidence import LIVE_CLAIM, Answer, Evidence
+from lastseat.seats_in_time import SeatsInTime, seats_of
 
 FULL: Final = "SESSION_FULL"
+SETTLE_S: Final = 2.0
+"""A raised capacity is written down before its transaction ends; so long after that "full" may still be true."""
 MAIL = re.compile(r"[\w.+'-]+@[\w-]+\.[\w.-]+")
 SECRET = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}|pat-[\w-]{12,}|://[^/\s:@]*:[^/\s:@]{4,}@|sb_secret_\w+")
 
@@ -39,69 +42,14 @@ def seats_given(evidence: Evidence) -> Iterator[Finding]:
     """I1. More holders than seats is ours only if we gave one when, as far as we knew, none was left."""
     for exam_id, exam in evidence.exams.items():
         over = -evidence.free(exam_id)
-        if over <= 0:
-            continue
-        late = _given_too_late(evidence, exam_id, exam)
-        sentence = (
-            f"Exam {exam_id} is oversold by {over}: {evidence.taken(exam_id)} hold {exam.get('capacity') or 0} seats"
-        )
-        if late:
+        late = SeatsInTime(evidence, exam_id).given_beyond()
+        sentence = f"Exam {exam_id} is oversold by {over}: {evidence.taken(exam_id)} hold {seats_of(exam)} seats"
+        if late and over > 0:
             yield Finding(f"{sentence}, and {late} was given when none was left.")
-        else:
+        elif late:
+            yield Finding(f"Exam {exam_id} had no seat left when {late} was given one; it has more seats now.")
+        elif over > 0:
             yield Finding(f"{sentence}; an import or a lowered capacity did it, nobody more gets in.", note=True)
-
-
-def _given_too_late(evidence: Evidence, exam_id: str, exam: Row) -> str | None:
-    """The newest claim that got a seat although those we knew of already filled the exam."""
-    claims = [row for row in evidence.claims.values() if row["exam_id"] == exam_id and row["state"] in LIVE_CLAIM]
-    ours = {row["booking_id"] for row in claims}
-    imports = [
-        instant(row["synced_at"]) or 0.0
-        for row in evidence.bookings.values()
-        if row["mock_exam_id"] == exam_id and row["holds"] and row.get("booking_key") not in ours
-    ]
-    if not claims:
-        return None
-    newest = max(claims, key=lambda row: instant(row["created_at"]) or 0.0)
-    then = instant(newest["created_at"]) or 0.0
-    known = len(claims) - 1 + sum(at < then for at in imports)
-    return str(newest["booking_id"]) if known >= _most_seats(evidence, exam_id, exam, then) else None
-
-
-def _most_seats(evidence: Evidence, exam_id: str, exam: Row, then: float) -> int:
-    """The largest capacity the exam has had since `then`, as far as the audit log tells.
-
-    What staff lowered through us ended when we accepted it, not when HubSpot acknowledged it.
-    """
-    accepted = {
-        row["request_id"]: instant(row["performed_at"]) or 0.0
-        for row in evidence.rows("audit_log")
-        if row["record_id"] == exam_id and row.get("operation") == "EXAM_UPDATE"
-    }
-    old: list[Row] = []
-    for row in _capacities_changed(evidence, exam_id):
-        ended_at = instant(row["performed_at"]) or 0.0
-        if _seats(row.get("new_values") or {}) < _seats(row["old_values"]):
-            ended_at = min(ended_at, accepted.get(row.get("request_id"), ended_at))
-        if ended_at >= then:
-            old.append(row["old_values"])
-    return max(_seats(values) for values in (exam, *old))
-
-
-def _capacities_changed(evidence: Evidence, exam_id: str) -> list[Row]:
-    """The mirror's rows of the audit log in which this exam's capacity became another one."""
-    return [
-        row
-        for row in evidence.rows("audit_log")
-        if row["record_id"] == exam_id
-        and row.get("old_values")
-        and row.get("operation") != "EXAM_UPDATE"  # that is only asked for
-        and _seats(row.get("old_values") or {}) != _seats(row.get("new_values") or {})
-    ]
-
-
-def _seats(exam: Row) -> int:
-    return int(exam.get("capacity") or 0)
 
 
 def seats_counted(evidence: Evidence) -> Iterator[Finding]:
@@ -248,12 +196,9 @@ def no_seat_stranded(evidence: Evidence) -> Iterator[Finding]:
         if phantom > 0:
             yield Finding(f"Exam {exam_id} has {phantom} seats that nobody holds and nobody can book.")
     for exam_id, answers in _told_full(evidence).items():
-        if exam_id not in evidence.exams or _seats_came_back(evidence, exam_id):
-            continue
-        free = evidence.free(exam_id)
-        if free > 0:
-            yield Finding(f"{len(answers)} heard that exam {exam_id} is full, and {free} seats are free.")
-        yield from _told_too_early(evidence, exam_id, answers)
+        # A seat that was given back has left no trace of when it was held.
+        if exam_id in evidence.exams and not _seats_came_back(evidence, exam_id):
+            yield from _told_wrongly(evidence, exam_id, answers)
 
 
 def _told_full(evidence: Evidence) -> dict[str, list[Answer]]:
@@ -265,22 +210,18 @@ def _told_full(evidence: Evidence) -> dict[str, list[Answer]]:
 
 
 def _seats_came_back(evidence: Evidence, exam_id: str) -> bool:
-    """Whether a seat was given back or the capacity changed, so that "full" may have been true when it was said."""
-    if _capacities_changed(evidence, exam_id):
-        return True
     gone = {"cancelled", "refused"}
     return any(row["exam_id"] == exam_id and row["state"] in gone for row in evidence.claims.values())
 
 
-def _told_too_early(evidence: Evidence, exam_id: str, answers: Sequence[Answer]) -> Iterator[Finding]:
-    given = sorted(instant(row["created_at"]) or 0.0 for row in evidence.claims.values() if row["exam_id"] == exam_id)
-    imported = evidence.taken(exam_id) - len(given)
-    place = (evidence.exams[exam_id].get("capacity") or 0) - imported - 1
-    if not 0 <= place < len(given):
-        return
-    early = [answer for answer in answers if answer.at < given[place]]
-    if early:
-        yield Finding(f"{len(early)} heard that exam {exam_id} is full before its last seat was given.")
+def _told_wrongly(evidence: Evidence, exam_id: str, answers: Sequence[Answer]) -> Iterator[Finding]:
+    seats = SeatsInTime(evidence, exam_id)
+    free = evidence.free(exam_id)
+    if free > 0 and not seats.changed:
+        yield Finding(f"{len(answers)} heard that exam {exam_id} is full, and {free} seats are free.")
+    wrong = [answer for answer in answers if seats.least_free(answer.sent_at - SETTLE_S, answer.at) > 0]
+    if wrong:
+        yield Finding(f"{len(wrong)} heard that exam {exam_id} is full before its last seat was given.")
 
 
 def gates_true(evidence: Evidence) -> Iterator[Finding]:
@@ -291,7 +232,7 @@ def gates_true(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(f"The gate knows exam {gate.exam_id}, which the ledger does not.")
             continue
         bound = exam.get("capacity_bound")  # what a change under way lowers
-        seats = _seats(exam) if bound is None else min(_seats(exam), bound)
+        seats = seats_of(exam) if bound is None else min(seats_of(exam), bound)
         version, remaining = exam["seats_version"], max(0, seats - exam["seats_taken"])
         if gate.version > version:
             yield Finding(f"The gate of exam {gate.exam_id} is at version {gate.version}, the ledger at {version}.")

@@ -152,7 +152,7 @@ def request(
         lines.append(f"Authorization: Bearer {token}")
     if key is not None:
         lines.append(f"Idempotency-Key: {key}")
-    if method == "POST":
+    if method in ("POST", "PUT"):
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
     return "\r\n".join([*lines, "", ""]).encode() + body
 

@@ -81,7 +81,7 @@ begin
         select r.*, row_number() over (partition by r.exam_id order by r.n) as place from ranked r where r.leads
     ), inserted as (
         insert into claims (claim_id, booking_id, exam_id, contact_id, caller, request_id, idempotency_key,
-                            fingerprint, properties)
+                            fingerprint, properties, created_at)
         select c.claim_id, c.booking_id, c.exam_id, c.contact_id, c.caller, c.request_id, c.key, c.fingerprint,
                jsonb_strip_nulls(c.properties || jsonb_build_object(
                    'mock_exam_id', c.exam_id, 'contact_id', c.contact_id,
@@ -89,7 +89,9 @@ begin
                    'student_id', coalesce(p.student_id, c.properties ->> 'student_id'),
                    'student_name', coalesce(nullif(concat_ws(' ', p.firstname, p.lastname), ''),
                                             c.properties ->> 'student_name'),
-                   'student_email', coalesce(p.email, c.properties ->> 'student_email')))
+                   'student_email', coalesce(p.email, c.properties ->> 'student_email'))),
+               -- Under the lock: against the audit's instants it tells which seats there were when this one was given.
+               clock_timestamp()
           from candidates c
           join hubspot_mock_exams e on e.hubspot_id = c.exam_id
           left join hubspot_contacts p on p.hubspot_id = c.contact_id

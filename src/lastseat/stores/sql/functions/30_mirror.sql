@@ -191,9 +191,10 @@ begin
          where e.updated_at is null or excluded.updated_at >= e.updated_at
         returning e.*
     )
-    insert into audit_log (table_name, operation, record_id, performed_by, request_id, old_values, new_values)
+    insert into audit_log (table_name, operation, record_id, performed_at, performed_by, request_id, old_values,
+                           new_values)
     select 'hubspot_mock_exams', case when o.hubspot_id is null then 'INSERT' else 'UPDATE' end, u.hubspot_id,
-           coalesce(i.actor, nullif(mirror_exams.actor, ''), 'hubspot'), i.request_id, to_jsonb(o), to_jsonb(u)
+           clock_timestamp(), coalesce(i.actor, nullif(mirror_exams.actor, ''), 'hubspot'), i.request_id, to_jsonb(o), to_jsonb(u)
       from upserted u
       join incoming i on i.hubspot_id = u.hubspot_id
       left join hubspot_mock_exams o on o.hubspot_id = u.hubspot_id

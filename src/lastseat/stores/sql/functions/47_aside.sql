@@ -51,8 +51,9 @@ begin
     update claims c set state = 'open', reason = null, updated_at = now() where c.claim_id = claim.claim_id;
     update hubspot_mock_exams e set seats_taken = e.seats_taken + 1, seats_version = e.seats_version + 1
      where e.hubspot_id = claim.exam_id;
-    insert into audit_log (table_name, operation, record_id, performed_by, request_id, old_values, new_values)
-    values ('claims', 'RETRY', claim.booking_id, args ->> 'caller', args ->> 'request_id',
+    insert into audit_log (table_name, operation, record_id, performed_at, performed_by, request_id, old_values,
+                           new_values)
+    values ('claims', 'RETRY', claim.booking_id, clock_timestamp(), args ->> 'caller', args ->> 'request_id',
             jsonb_build_object('state', claim.state, 'reason', claim.reason), '{"state": "open"}');
     return null;
 end
