@@ -87,14 +87,15 @@ class MemoryHubSpot:
 
         return await self._write(slot, "exams", rows, update)
 
-    async def read_bookings(self, slot, keys: Sequence[str]) -> list[Record]:
-        fate = self._fate(slot, "read", keys)
+    async def read_bookings(self, slot, names: Sequence[str], *, by_key: bool) -> list[Record]:
+        fate = self._fate(slot, "read", names)
         await slot.close()
         if fate == "portal":
             raise Refused("HubSpot refuses everything")
         if fate != "ok":
             raise Unavailable("HubSpot's answer was lost.")
-        return [self.records[key] for key in keys if key in self.records]
+        held = self.records if by_key else {record.hubspot_id: record for record in self.records.values()}
+        return [held[name] for name in names if name in held]
 
     async def read_exams(self, slot, names: Sequence[str], *, by_key: bool) -> list[Record]:
         fate = self._fate(slot, "read", names)

@@ -1,13 +1,13 @@
 """Speaks to HubSpot: one HTTP call per method, one outcome per row; never resends, never searches, never batches."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import aiohttp
 import msgspec
 
 from lastseat.errors import Refused
-from lastseat.model import BookingId, OutboxKind, OutboxRow, Properties, Record, RowResult
+from lastseat.model import OutboxKind, OutboxRow, Properties, Record, RowResult
 from lastseat.ports import Slot
 from lastseat.settings import Settings
 from lastseat.stores.hubspot_answers import (
@@ -105,24 +105,27 @@ class HubSpotClient:
 
     async def read_exams(self, slot: Slot, names: Sequence[str], *, by_key: bool) -> list[Record]:
         """The exams that exist now, by the unique property or by HubSpot's id."""
-        key = self._settings.hubspot_exam_key
-        body: dict[str, object] = {
-            "inputs": [{"id": name} for name in names],
-            "properties": sorted({key, *EXAM_PROPERTIES}),
-        }
-        if by_key:
-            body["idProperty"] = key
-        return records_read(names, await self._batch(slot, self._settings.hubspot_exam_type, "read", body))
+        settings = self._settings
+        key = settings.hubspot_exam_key if by_key else None
+        known = {settings.hubspot_exam_key, *EXAM_PROPERTIES}
+        return await self._records(slot, settings.hubspot_exam_type, names, known, key)
 
-    async def read_bookings(self, slot: Slot, keys: Sequence[BookingId]) -> list[Record]:
-        """The records that exist now, by the unique property. HubSpot: a search would lag behind."""
-        name = self._settings.hubspot_booking_key
-        body = {
-            "idProperty": name,
-            "inputs": [{"id": key} for key in keys],
-            "properties": sorted({name, *BOOKING_PROPERTIES}),
-        }
-        return records_read(keys, await self._batch(slot, self._settings.hubspot_booking_type, "read", body))
+    async def read_bookings(self, slot: Slot, names: Sequence[str], *, by_key: bool = True) -> list[Record]:
+        """The bookings that exist now, by the unique property or HubSpot's id. HubSpot: a search would lag."""
+        settings = self._settings
+        key = settings.hubspot_booking_key if by_key else None
+        known = {settings.hubspot_booking_key, *BOOKING_PROPERTIES}
+        return await self._records(slot, settings.hubspot_booking_type, names, known, key)
+
+    async def _records(
+        self, slot: Slot, object_type: str, names: Sequence[str], known: Collection[str], key: str | None
+    ) -> list[Record]:
+        # HubSpot: the same id twice in a batch is a 400 for the whole batch.
+        names = list(dict.fromkeys(names))
+        body: dict[str, object] = {"inputs": [{"id": name} for name in names], "properties": sorted(known)}
+        if key is not None:
+            body["idProperty"] = key
+        return records_read(names, await self._batch(slot, object_type, "read", body))
 
     async def link(self, slot: Slot, kind: OutboxKind, rows: Sequence[OutboxRow]) -> list[RowResult]:
         """Associate bookings with their contacts or exams; the pair's type must be known (`knows`)."""

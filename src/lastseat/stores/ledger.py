@@ -1,5 +1,6 @@
 """The SQL functions as typed calls, over any transport; decides nothing, and resends only what is safe to resend."""
 
+import logging
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Literal
@@ -42,6 +43,8 @@ from lastseat.model import (
 from lastseat.ports import Database
 from lastseat.stores.hubspot_codec import Codec, Facts
 from lastseat.stores.sql_calls import SqlCalls
+
+log = logging.getLogger(__name__)
 
 _ASKED_AGAIN = 3  # Limit: rounds for wishes that met their key in another transaction.
 
@@ -111,7 +114,22 @@ class _Leased(msgspec.Struct):
 
 
 class _Rows(msgspec.Struct):
-    rows: list[OutboxRow]
+    rows: list[msgspec.Raw]
+
+    def readable(self) -> list[OutboxRow]:
+        """Crash: a row that cannot be read must not keep the relay from its neighbours, term after term."""
+        rows: list[OutboxRow] = []
+        for raw in self.rows:
+            try:
+                rows.append(msgspec.json.decode(raw, type=OutboxRow))
+            except msgspec.ValidationError:
+                outbox_id = msgspec.json.decode(raw, type=_RowId).outbox_id
+                log.exception("outbox row %d cannot be read and is passed over", outbox_id)
+        return rows
+
+
+class _RowId(msgspec.Struct):
+    outbox_id: int
 
 
 class _News(msgspec.Struct):
@@ -242,7 +260,7 @@ class Ledger(SqlCalls):
         A resend after a lost reply returns the rows that the first one did not get: those it marked are found
         by the next term, so the loss is said (Uncertain) instead of being hidden.
         """
-        return (await self._call("send", {"term": term, "kind": kind, "limit": limit}, _Rows, resends=0)).rows
+        return (await self._call("send", {"term": term, "kind": kind, "limit": limit}, _Rows, resends=0)).readable()
 
     async def settle(self, term: int, settlement: Settlement) -> tuple[Announcement, list[int]]:
         """Mirror what HubSpot wrote and end, retry or set aside the rows, in one transaction."""
@@ -276,7 +294,7 @@ class Ledger(SqlCalls):
 
     async def to_verify(self, term: int, limit: int) -> list[OutboxRow]:
         """Rows whose uncertain send is old enough to look at again."""
-        return (await self._read("to_verify", {"term": term, "limit": limit}, _Rows)).rows
+        return (await self._read("to_verify", {"term": term, "limit": limit}, _Rows)).readable()
 
     async def verified(
         self, term: int, found: Sequence[tuple[OutboxRow, Record | None]]

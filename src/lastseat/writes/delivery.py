@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from msgspec.structs import replace
 
 from lastseat.errors import Refused, Unavailable
-from lastseat.model import BookingId, OutboxKind, OutboxRow, Record, RowResult
+from lastseat.model import OutboxKind, OutboxRow, Record, RowResult
 from lastseat.ports import HubSpot, RateBudget, Slot
 from lastseat.settings import Settings
 
@@ -76,7 +76,7 @@ class Delivery:
 
     async def look(self, slot: Slot, rows: Sequence[OutboxRow]) -> dict[str, Record]:
         """What HubSpot holds now of these rows, by their key; raise Unavailable or Refused when it cannot be told."""
-        records = await self.hubspot.read_bookings(slot, [BookingId(row.key) for row in rows])
+        records = await self.hubspot.read_bookings(slot, [row.key for row in rows], by_key=True)
         return {record.properties.get(self.settings.hubspot_booking_key) or "": record for record in records}
 
     async def create(self, slot: Slot, rows: Sequence[OutboxRow], may_start: MayStart) -> list[RowResult]:

@@ -35,9 +35,14 @@ class FullDelivery(Delivery):
         return [replace(r, uncertain=r.uncertain or kind == "exam_archive") for r in results]
 
     async def look(self, slot: Slot, rows: Sequence[OutboxRow]) -> dict[str, Record]:
-        """What HubSpot holds now of these rows, all of bookings, of new exams, or of known ones, by their key."""
+        """What HubSpot holds now of these rows, by their key. They are all of one sort: bookings of claims, imported
+        bookings, new exams, or known ones.
+        """
         if not rows[0].kind.startswith("exam"):
-            return await super().look(slot, rows)
+            if rows[0].claim_id is not None:
+                return await super().look(slot, rows)
+            records = await self.hubspot.read_bookings(slot, [row.key for row in rows], by_key=False)
+            return {record.hubspot_id: record for record in records}
         by_key = rows[0].kind in _MADE
         records = await self.hubspot.read_exams(slot, [row.key for row in rows], by_key=by_key)
         name = self.settings.hubspot_exam_key

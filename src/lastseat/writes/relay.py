@@ -182,7 +182,7 @@ class Relay:
             return 0
         started = 0
         if backlog.verify_due:
-            started += await self._start_verifying(term)
+            started += await self._verified_too(term)
         for kind in _BOOKINGS:
             started += await self._start(term, kind, self._batches(backlog, kind, whole_only=not arrived))
         for kind in _EXAMS:  # somebody waits for these too, but a student's seat comes first
@@ -270,6 +270,17 @@ class Relay:
             log.exception("relay: term %d given up", term)
             await self._give_up(term)
 
+    async def _verified_too(self, term: int) -> int:
+        """Looking again can wait, seats cannot: whatever goes wrong with it never stops the sending."""
+        try:
+            return await self._start_verifying(term)
+        except LeaseLost:
+            raise
+        except Exception as error:
+            log.warning("relay: not looked again: %s", error, exc_info=not isinstance(error, LastseatError))
+            self._settling.stumbled(VERIFY, self._now())
+            return 0
+
     async def _start_verifying(self, term: int) -> int:
         if self._flying[VERIFY] or self._settling.pauses_s(VERIFY, self._now()) > 0:
             return 0
@@ -292,6 +303,9 @@ class Relay:
             await self._carrier.verify(term, slot, rows)
         except LastseatError as error:
             log.warning("relay: not verified yet: %s", error.message)
+        except Exception:  # a fault of ours; the rows are looked at again after a pause
+            log.exception("relay: not verified")
+            self._settling.stumbled(VERIFY, self._now())
 
     async def _tidy(self, term: int) -> None:
         """When there is nothing better to do, and now and then: forget what nobody asks for any more."""

@@ -171,7 +171,8 @@ begin
     -- Crash: an earlier send of a refused row may still land, and its seat is given back here: look again later.
     update outbox o set state = 'aside', last_error = r ->> 'reason', done_at = now(),
            told = o.kind like 'link%' or o.kind = 'count',
-           verify_at = case when o.uncertain or coalesce((r ->> 'uncertain')::boolean, false)
+           verify_at = case when (o.kind in ('create', 'cancel') or o.kind like 'exam%')
+                             and (o.uncertain or coalesce((r ->> 'uncertain')::boolean, false))
                             then clock_timestamp() + make_interval(secs => verify_s) end
       from jsonb_array_elements(rows) r
      where o.outbox_id = (r ->> 'outbox_id')::bigint and o.state = 'sent' and o.sent_term = given;
