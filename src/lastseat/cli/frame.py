@@ -56,8 +56,9 @@ async def _stoppable(work: Callable[[], Coroutine[Any, Any, Done]]) -> Done:
         # A second Ctrl-C changes nothing: cut short, the stop would leave the stores to recover at the next start.
         if not stopped:
             stopped = True
-            say("Stopping …")
             task.cancel()
+            # After the cancel: where the terminal has gone, saying anything fails.
+            say("Stopping …")
 
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop)
