@@ -197,6 +197,10 @@ class SharedBudget:
         policy = (headers or {}).get("policy-name")
         refused = status == 429 and news.remaining == 0
         sent_ago_s = self._local.close(call_id, self._now(), news, refused=refused)
+        # The calls of a day, and a window that others share, are not ours alone to keep.
+        others = policy == "DAILY" or self._local.others > 0
+        at = datetime.now(UTC).timestamp() - sent_ago_s
+        self.past.append(Call(at=at, kind="write", status=status or 0, planted=status == 429 and others))
         if kind == SEARCH:
             self._searches.close(call_id, self._now(), Heard())
         try:
