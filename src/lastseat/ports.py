@@ -232,14 +232,6 @@ class RateBudget(Protocol):
         ...
 
 
-class RelayBudget(RateBudget, Protocol):
-    """The budget of a process that may follow another as the relay."""
-
-    def others_called(self, ago_s: float) -> None:
-        """A relay before this one made its last call so long ago; Redis may not know."""
-        ...
-
-
 class HubSpot(Protocol):
     """The system of record. Writes only, and the read-backs that a lost reply needs."""
 

@@ -101,7 +101,7 @@ class SharedSlot:
 
 
 class SharedBudget:
-    """Implements ports.RelayBudget. `reserve` and `close` are one Redis trip each."""
+    """Implements ports.RateBudget. `reserve` and `close` are one Redis trip each."""
 
     def __init__(self, scripts: Scripts, settings: Settings) -> None:
         self._scripts = scripts

@@ -11,10 +11,11 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import Coroutine
+from typing import Protocol
 
 from lastseat.errors import LastseatError, LeaseLost, Uncertain
 from lastseat.model import Backlog, Lease, OutboxKind, OutboxRow
-from lastseat.ports import Bulletin, RelayBudget, RelayLedger, Slot
+from lastseat.ports import Bulletin, RateBudget, RelayLedger, Slot
 from lastseat.settings import Settings
 from lastseat.writes.trips import VERIFY, Deliverer, Trips
 
@@ -40,6 +41,14 @@ _BATCH: dict[OutboxKind, int] = {
 _BOOKINGS: tuple[OutboxKind, ...] = ("create", "cancel")
 _EXAMS: tuple[OutboxKind, ...] = ("exam_create", "exam_update", "exam_archive", "exam_restore")
 _LINKS: tuple[OutboxKind, ...] = ("link_contact", "link_exam", "count")
+
+
+class RelayBudget(RateBudget, Protocol):
+    """The budget of a process that may follow another as the relay."""
+
+    def others_called(self, ago_s: float) -> None:
+        """A relay before this one made its last call so long ago; Redis may not know."""
+        ...
 
 
 class Relay:
