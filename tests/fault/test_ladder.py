@@ -118,6 +118,56 @@ async def test_hubspot_away_seats_are_held_and_confirmed_in_order_when_it_return
     assert await place.broken() == []
 
 
+async def said_by(process) -> dict:
+    return (await process.services.ready())["hubspot"]
+
+
+async def test_of_two_processes_the_one_without_the_lease_does_not_speak_of_hubspot_as_if_it_knew(place):
+    """It once said 'accepting writes' all through an outage, and one that lost the lease said 'away' for ever."""
+    holder, other = place.processes[-1], await place.process()
+    await place.hubspot_way.refuse()
+    await holder.services.booker.book(_wish("2"))
+
+    async def away():
+        return not (await said_by(holder))["ok"]
+
+    async def waiting():
+        return "row waits for" in (await said_by(other))["detail"]
+
+    await until(away, 20)
+    await until(waiting, 20)
+    said = await said_by(other)
+    assert said["ok"] is True
+    assert re.fullmatch(r"another process writes to HubSpot; the oldest row waits for \d+ s", said["detail"])
+
+    await place.rows("update hubspot_sync.outbox set created_at = now() - interval '2 minutes'")
+
+    async def waits_long():
+        return not (await said_by(other))["ok"]
+
+    await until(waits_long, 20)
+    assert any('part="hubspot"} 0' in line for line in other.services.figures('process="2"'))
+
+    holder.pause()  # it sleeps past its lease, and the other takes over
+    await place.hubspot_way.mend()
+
+    async def took_over():
+        return (await said_by(other))["detail"] == "accepting writes"
+
+    await until(took_over, 20)
+    await place.settled()
+    holder.wake()
+
+    async def knows_no_more():
+        return (await said_by(holder)) == {
+            "ok": True,
+            "detail": "another process writes to HubSpot; no row waits",
+            "needed": False,
+        }
+
+    await until(knows_no_more, 20)
+
+
 async def test_a_portal_that_refuses_everything_is_told_in_its_own_words(place):
     place.portal.faults("scope-lost")
     claim = await place.processes[-1].services.booker.book(_wish("2"))

@@ -211,6 +211,21 @@ async def test_a_dead_relay_is_succeeded_within_lease_and_offer(world, rows):
     assert [c["state"] for c in await rows.claims()] == ["booked"]
 
 
+async def test_a_relay_says_nothing_of_hubspot_that_it_learnt_in_an_earlier_term(world):
+    settling = world.relay._settling
+    for _ in range(3):
+        settling.failed("create", -1000.0, away="HubSpot did not answer")
+    assert settling.away_because is not None
+    assert world.relay.away_because is None, "it holds no lease"
+    world.start()
+
+    async def began():
+        return world.relay.term is not None
+
+    await until(began, 20)
+    assert (world.relay.away_because, settling.away_because) == (None, None)
+
+
 async def test_a_paused_relay_that_wakes_starts_no_call_and_mirrors_nothing(world, rows, schema_database_url):
     """Paused between marking and sending, for longer than its lease; its successor has done the work meanwhile."""
     other = World(schema_database_url)

@@ -15,7 +15,8 @@ from lastseat.ports import Gates, Sampler
 from lastseat.settings import Settings
 
 LATE_TURNS: Final = 4
-"""After so many turns without a look the last one says nothing any more."""
+LOOK_S: Final = 2.0
+"""After so many turns, and the time that a look itself may take, the last one says nothing any more."""
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Watch:
         """Its part of /api/ready: what was found last; a broken invariant is for people to look into."""
         last_at = self._looked_at if self._looked_at is not None else self._began_at
         ago_s = round(time.monotonic() - last_at) if last_at is not None else 0
-        if ago_s > LATE_TURNS * self._every_s:
+        if ago_s > LATE_TURNS * self._every_s + LOOK_S:
             why = f": {self._why_not.rstrip('.')}" if self._why_not else ""
             return {"ok": False, "detail": f"nobody has looked for {ago_s} s{why}", "needed": False}
         if self._looked_at is None:

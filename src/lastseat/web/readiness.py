@@ -1,12 +1,14 @@
 """Says how each part is, rung by rung, for /api/ready and /metrics; changes nothing and names no secret."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from lastseat.errors import LastseatError
 from lastseat.upkeep.watch import Watch
 
 Part = dict[str, object]
+OLD_S: Final = 60.0
+"""Limit: a row that waits longer tells a process without the lease that HubSpot, or whoever writes to it, is away."""
 
 
 class Door(Protocol):
@@ -84,7 +86,7 @@ class Readiness:
         rungs = {
             "supabase": self._door.away_because is None,
             "redis": self._redis.connected,
-            "hubspot": self._relay.away_because is None,
+            "hubspot": self._relay.away_because is None and not self._waits_long(),
             "portal": self._relay.paused_because is None,
             "budget": self._budget.paused_because is None,
             "invariants": bool(self._watch.ready()["ok"]),
@@ -111,16 +113,30 @@ class Readiness:
         return {"ok": well, "detail": detail, "needed": False}
 
     def _of_hubspot(self) -> Part:
-        """The process that holds the lease knows; the others say what they know."""
+        """The process that holds the lease knows; the others say so, and judge by what waits in the outbox of all."""
         if (fault := self._relay.paused_because) is not None:
             detail = f"{fault.rstrip('.')}; bookings are pending, seats are held"
         elif (fault := self._relay.away_because) is not None:
             detail = f"away: {fault.rstrip('.')}; bookings are pending, seats are held"
         elif (fault := self._budget.paused_because) is not None:
             detail = f"{fault}; bookings are pending, seats are held"
+        elif self._relay.term is None:
+            return {"ok": not self._waits_long(), "detail": self._from_afar(), "needed": False}
         else:
             detail = "accepting writes"
         return {"ok": fault is None, "detail": detail, "needed": False}
+
+    def _from_afar(self) -> str:
+        sample = self._watch.sample
+        waits = "nothing is known of the outbox yet"
+        if sample is not None:
+            waits = f"the oldest row waits for {sample.oldest_s:.0f} s" if sample.waiting else "no row waits"
+        return f"another process writes to HubSpot; {waits}"
+
+    def _waits_long(self) -> bool:
+        """Whether this process, which does not write to HubSpot itself, sees rows that nobody gets rid of."""
+        sample = self._watch.sample
+        return self._relay.term is None and sample is not None and sample.oldest_s > OLD_S
 
     async def _of_budget(self) -> Part:
         """Not well while HubSpot told us to wait: 423, 477, or a limit reached."""

@@ -86,13 +86,13 @@ class Relay:
 
     @property
     def paused_because(self) -> str | None:
-        """Why nothing is sent although rows wait: the portal refuses everything."""
-        return self._settling.portal_fault
+        """Why nothing is sent although rows wait: the portal refuses everything. Only the lease's holder knows."""
+        return self._settling.portal_fault if self.term is not None else None
 
     @property
     def away_because(self) -> str | None:
-        """Why HubSpot is thought to be away; what waits is tried again, a little at a time."""
-        return self._settling.away_because
+        """Why HubSpot is thought to be away; what waits is tried again, a little at a time. As above."""
+        return self._settling.away_because if self.term is not None else None
 
     async def run(self) -> None:
         """Work until cancelled; then let calls under way end and release the lease."""
@@ -125,6 +125,7 @@ class Relay:
     async def _hold(self, term: int) -> None:
         """Work in one term. Any doubt about what was marked `sent` ends it: the next term takes those rows over."""
         log.info("relay: holding term %d", term)
+        self._settling.forget_why()
         renewing = asyncio.create_task(self._keep_renewing(term))
         self._go("prepare", self._prepare())
         try:

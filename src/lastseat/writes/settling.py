@@ -67,6 +67,11 @@ class Settling:
                 retry.append(self._again(row, result))
         return Settlement(written=written, aside=aside, retry=retry)
 
+    def forget_why(self) -> None:
+        """A term begins: what HubSpot did in an earlier one may be over. Pauses and small batches stay."""
+        for kind in self._kinds.values():
+            kind.portal = kind.away = None
+
     def heard(self, kind: str) -> None:
         """HubSpot took or judged a row of this kind: the way is open, wider with every batch."""
         trouble = self._kinds[kind]
