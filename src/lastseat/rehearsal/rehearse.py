@@ -99,13 +99,24 @@ def plan_of(wanted: Rehearsal) -> Plan:
 
 def keep_folder(folder: Path) -> Path:
     """A folder for the files: a new one, an empty one, or one that an earlier rush left."""
-    whole = folder.expanduser().resolve()
-    if whole.exists() and not whole.is_dir():
-        raise SetupError(f"{whole} is not a folder.", way_out="Give --keep a new folder.")
-    if whole.exists() and any(whole.iterdir()) and not kept.is_kept(whole):
-        raise SetupError(f"{whole} holds other files.", way_out="Give --keep a new or empty folder.")
-    whole.mkdir(parents=True, exist_ok=True)
-    return whole
+    with usable(folder):
+        whole = folder.expanduser().resolve()
+        if whole.exists() and not whole.is_dir():
+            raise SetupError(f"{whole} is not a folder.", way_out="Give --keep a new folder.")
+        if whole.exists() and any(whole.iterdir()) and not kept.is_kept(whole):
+            raise SetupError(f"{whole} holds other files.", way_out="Give --keep a new or empty folder.")
+        whole.mkdir(parents=True, exist_ok=True)
+        return whole
+
+
+@contextmanager
+def usable(folder: Path) -> Generator[None]:
+    """Say in one line that a folder for --keep cannot be made or read."""
+    try:
+        yield
+    except OSError as problem:
+        why = f"Cannot use {problem.filename or folder}: {problem.strerror}."
+        raise SetupError(why, way_out="Give --keep a folder that you can write.") from problem
 
 
 async def _play(stack: LocalStack, wanted: Rehearsal, files: Path, say: Say) -> None:

@@ -10,7 +10,7 @@ from lastseat.embedded.folder import Say, silent
 from lastseat.embedded.ports import free_port
 from lastseat.embedded.process import Child, bare_environment, spawn_child
 from lastseat.errors import SetupError
-from lastseat.rehearsal.lines import ask
+from lastseat.rehearsal.lines import ask, in_time
 
 START_S: Final = 60.0
 POLL_S: Final = 0.1
@@ -50,7 +50,7 @@ class Site:
         for _ in range(PORT_TRIES):
             self.port = self._wanted or free_port()
             child = self._child = self._spawn()
-            async with asyncio.timeout(START_S):
+            async with in_time(START_S, "The site did not answer", way_out=f"Its log is {self.log_path}."):
                 if await self._answers(child):
                     return
             # Race: another program took the free port between our look and the server's bind.

@@ -22,7 +22,7 @@ from lastseat.rehearsal.fleet import Fleet
 from lastseat.rehearsal.lines import ask, raise_file_limit
 from lastseat.rehearsal.loopback import need_loopback, refuse_elsewhere
 from lastseat.rehearsal.phone import Pen
-from lastseat.rehearsal.rehearse import drained, gates_now, passing_folder
+from lastseat.rehearsal.rehearse import drained, gates_now, passing_folder, usable
 from lastseat.rehearsal.schedule import LATE, LONGEST_LATE_S, SPOIL_EVERY_S, WEATHER, drawn_up, told
 from lastseat.rehearsal.seed import Session, rush_school
 from lastseat.rehearsal.stack import LocalStack, Plan
@@ -71,7 +71,8 @@ async def torture(wanted: Torture, keep: Path | None, *, say: Say = silent) -> R
     refuse_elsewhere(os.environ, "A torture")
     raise_file_limit()
     with passing_folder() as folder:
-        files = keep_folder(keep or folder / "kept")
+        with usable(keep or folder):
+            files = keep_folder(keep or folder / "kept")
         plan = Plan(
             hubspot_limit=wanted.hubspot_limit,
             hubspot_latency_ms=wanted.hubspot_latency_ms,
