@@ -4,11 +4,13 @@
 -- Invariant: I1 no seat beyond capacity, I2 seats_taken moves with the claims, I4 one seat per student and exam.
 
 -- Which verdict each wish deserves, before seats are counted. Reads only; shared by claim and lookup. The planner
--- takes any list for 100 wishes and would read all claims of a middling school for the one wish there is.
+-- takes any list for 100 wishes and would read all claims of a middling school for the one wish there is; and a plan
+-- that was made while the tables were empty would go on reading all of them.
 create or replace function hubspot_sync.judge(wishes jsonb) returns table (
     n bigint, claim_id uuid, booking_id text, exam_id text, contact_id text, caller text, request_id text, key text,
     fingerprint text, properties jsonb, verdict text, known uuid, detail text, remaining integer
-) language sql stable set search_path = hubspot_sync, pg_temp set enable_seqscan = off as $$
+) language sql stable set search_path = hubspot_sync, pg_temp
+    set enable_seqscan = off set plan_cache_mode = force_custom_plan as $$
     select a.n, (a.c ->> 'claim_id')::uuid, a.c ->> 'booking_id', a.c ->> 'exam_id', a.c ->> 'contact_id',
            a.c ->> 'caller', a.c ->> 'request_id', a.c ->> 'key', coalesce(a.c ->> 'fingerprint', ''),
            coalesce(a.c -> 'properties', '{}'),
@@ -44,16 +46,16 @@ create or replace function hubspot_sync.judge(wishes jsonb) returns table (
 $$;
 
 create or replace function hubspot_sync.answers_json(answers jsonb) returns jsonb
-    language sql stable set search_path = hubspot_sync, pg_temp set enable_seqscan = off as $$
-    select coalesce(jsonb_agg(jsonb_build_object(
-               'outcome', a.outcome,
-               'detail', a.detail,
-               'exam_id', a.exam_id,
-               'claim', case when c.claim_id is not null and a.outcome in ('won', 'replay', 'already_booked')
-                             then claim_json(c) end)
-               order by a.n), '[]')
-      from jsonb_to_recordset(answers) as a (n bigint, outcome text, claim_id uuid, exam_id text, detail text)
-      left join claims c on c.claim_id = a.claim_id
+    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    with asked as materialized (
+        select * from jsonb_to_recordset(answers)
+                   as a (n bigint, outcome text, claim_id uuid, exam_id text, detail text)
+    )
+    select coalesce(jsonb_agg(jsonb_build_object('outcome', a.outcome, 'detail', a.detail, 'exam_id', a.exam_id,
+                                                 'claim', c.claim) order by a.n), '[]')
+      from asked a
+      left join claims_json(array(select w.claim_id from asked w where w.outcome in ('won', 'replay', 'already_booked')))
+                c on c.claim_id = a.claim_id and a.outcome in ('won', 'replay', 'already_booked')
 $$;
 
 create or replace function lastseat_api.claim(args jsonb) returns jsonb
@@ -153,10 +155,10 @@ $$;
 
 create or replace function lastseat_api.outcomes(args jsonb) returns jsonb
     language sql stable security definer set search_path = hubspot_sync, pg_temp as $$
-    select jsonb_build_object('claims', coalesce(jsonb_agg(case when c.claim_id is not null then claim_json(c) end
-                                                           order by a.n), '[]'))
+    select jsonb_build_object('claims', coalesce(jsonb_agg(c.claim order by a.n), '[]'))
       from jsonb_array_elements_text(args -> 'claim_ids') with ordinality as a (id, n)
-      left join claims c on c.claim_id = a.id::uuid
+      left join claims_json(array(select jsonb_array_elements_text(args -> 'claim_ids')::uuid)) c
+                on c.claim_id = a.id::uuid
 $$;
 
 create or replace function lastseat_api.gates(args jsonb) returns jsonb

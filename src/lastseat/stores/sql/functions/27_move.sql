@@ -22,7 +22,8 @@ create or replace function hubspot_sync.known_move(args jsonb) returns jsonb
     language sql stable set search_path = hubspot_sync, pg_temp as $$
     select jsonb_build_object(
         'outcome', case when c.fingerprint = coalesce(args ->> 'fingerprint', '') then 'replay' else 'key_reused' end,
-        'claim', case when c.fingerprint = coalesce(args ->> 'fingerprint', '') then claim_json(c) end,
+        'claim', case when c.fingerprint = coalesce(args ->> 'fingerprint', '')
+                      then (select k.claim from claims_json(array[c.claim_id]) k) end,
         'outbox_id', (select o.outbox_id from outbox o where o.after_booking = c.booking_id limit 1),
         -- Crash: a move whose answer was lost is asked for again; only then everybody hears of it.
         'contacts', jsonb_build_array(c.contact_id))

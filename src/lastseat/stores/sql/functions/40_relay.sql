@@ -132,7 +132,8 @@ $$;
 
 -- News of claims and cancels, as the ledger sees them now.
 create or replace function hubspot_sync.news_of(outbox_ids bigint[], exam_ids text[], contacts jsonb) returns jsonb
-    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    language sql stable set search_path = hubspot_sync, pg_temp
+    set enable_seqscan = off set plan_cache_mode = force_custom_plan as $$
     with rows as (
         select o.outbox_id, o.kind, coalesce(o.booking_id, c.booking_id) as booking_id, o.claim_id,
                coalesce(o.contact_id, c.contact_id, b.contact_id) as contact_id,
@@ -150,9 +151,10 @@ create or replace function hubspot_sync.news_of(outbox_ids bigint[], exam_ids te
         'outcomes', (select coalesce(jsonb_agg(jsonb_build_object(
              'claim_id', r.claim_id, 'booking_id', r.booking_id, 'contact_id', r.contact_id, 'exam_id', r.exam_id,
              'state', r.state, 'reason', r.reason, 'outbox_id', r.outbox_id,
-             'booking', (select to_jsonb(s) - 'booking_key' from bookings_shown s
-                          where s.hubspot_id = r.hubspot_id or (r.hubspot_id is null and s.booking_key = r.booking_id)
-                          limit 1))), '[]')
+             'booking', case when r.hubspot_id is not null
+                 then (select to_jsonb(s) - 'booking_key' from bookings_shown s where s.hubspot_id = r.hubspot_id limit 1)
+                 else (select to_jsonb(s) - 'booking_key' from bookings_shown s where s.booking_key = r.booking_id
+                        limit 1) end)), '[]')
              from rows r where r.state is not null) || exam_outcomes(outbox_ids),
         'gates', gates_of(exam_ids || array(select r.exam_id from rows r where not r.exam_id = any (exam_ids))),
         'contacts', (select coalesce(jsonb_agg(distinct x.id), '[]') from (
