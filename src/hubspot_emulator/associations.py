@@ -7,7 +7,7 @@ from hubspot_emulator.batches import limited
 from hubspot_emulator.bodies import LinkBatch, LinkInput, LinkRead, NewLabel, Spec, UnlinkBatch
 from hubspot_emulator.context import Asked, Context, Reply, decoded
 from hubspot_emulator.failures import invalid, missing
-from hubspot_emulator.objects import page_size
+from hubspot_emulator.objects import is_number, page_size
 from hubspot_emulator.portal import ObjectType
 
 CREATE_MAX = 2_000
@@ -204,7 +204,7 @@ def ends(ctx: Context, asked: Asked) -> Reply:
     found = [
         end
         for end in links.ends_of(ctx, kind, asked.path["id"], other)
-        if int(end["toObjectId"]) > int(after if after.isdecimal() else "0")
+        if int(end["toObjectId"]) > int(after if is_number(after) else "0")
     ]
     body: dict[str, Any] = {"results": found[:size]}
     if len(found) > size:

@@ -13,13 +13,19 @@ from hubspot_emulator.rows import Judge, Problem, Row, write
 
 LIST_DEFAULT = 10
 LIST_MAX = 100
+NUMBER_DIGITS = 20
+
+
+def is_number(text: str) -> bool:
+    """Whether it is a whole number of a length that Python turns into one."""
+    return text.isdecimal() and len(text) < NUMBER_DIGITS
 
 
 def page_size(text: str | None, default: int, most: int) -> int:
     """The `limit` of a list, or 400."""
     if not text:
         return default
-    if not text.isdecimal() or not 0 < int(text) <= most:
+    if not is_number(text) or not 0 < int(text) <= most:
         raise invalid(f"Invalid limit {text}: it must be a number between 1 and {most}")
     return int(text)
 
@@ -36,7 +42,7 @@ def _transparent(after: str | None) -> int:
     except (binascii.Error, ValueError):
         raw = ""
     head, _, number = raw.partition(":")
-    if head != "after" or not number.isdecimal():
+    if head != "after" or not is_number(number):
         raise invalid(f"Invalid paging cursor: {after}")
     return int(number)
 

@@ -8,6 +8,7 @@ import msgspec
 
 from hubspot_emulator.context import Asked, Context, Reply, decoded
 from hubspot_emulator.failures import invalid
+from hubspot_emulator.objects import is_number
 from hubspot_emulator.portal import Event, ObjectType, Portal, Record
 from hubspot_emulator.properties import Property, ValueProblem, normalised
 
@@ -126,7 +127,7 @@ def _checked(sent: Search) -> int:
     if any(size > FILTERS_MAX for size in sizes) or sum(sizes) > FILTERS_IN_ALL:
         raise invalid(f"There are more than {FILTERS_MAX} filters in a group or {FILTERS_IN_ALL} in all")
     text = str(sent.after or 0)
-    if not text.isdecimal():
+    if not is_number(text):
         raise invalid(f"Invalid paging offset: {text}")
     # HubSpot: 10,000 results in all, 400 beyond.
     if int(text) + sent.limit > RESULTS_MAX:

@@ -1,10 +1,14 @@
 """Lists, pages and long addresses: each test says its rule, HubSpot's or (`issue:`) the emulator's."""
 
+import base64
+
 import pytest
 
 from tests.emulator.crm import BOOKINGS
 
 LIST = f"/crm/v3/objects/{BOOKINGS}"
+DIGITS = "9" * 5000
+OPAQUE = base64.urlsafe_b64encode(f"after:{DIGITS}".encode()).decode()
 
 
 async def test_a_list_page_holds_10_unless_asked_for_up_to_100(crm):
@@ -81,3 +85,22 @@ async def test_10_001_records_are_paged_to_the_end(crm):
         seen |= {one["id"] for one in page["results"]}
         after = f"&after={page['paging']['next']['after']}" if "paging" in page else None
     assert len(seen) == 10_001
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (f"{LIST}?limit={DIGITS}", 400),
+        (f"{LIST}?after={OPAQUE}", 400),
+        (f"{LIST}/{DIGITS}", 404),
+        (f"/crm/v4/objects/{BOOKINGS}/{{record}}/associations/contacts?after={DIGITS}", 200),
+    ],
+)
+async def test_a_number_of_5000_digits_breaks_nothing(crm, path, status):
+    """issue: exact status for … 400 (validation …), 404"""
+    assert (await crm.get(path.format(record=await crm.create()))).status == status
+
+
+async def test_a_search_from_a_number_of_5000_digits_is_400(crm):
+    """issue: exact status for … 400 (validation …)"""
+    assert (await crm.post(f"{LIST}/search", {"after": DIGITS})).status == 400
