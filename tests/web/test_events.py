@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lastseat.model import Announcement, BookingId, ExamId, Gate, Outcome
+from lastseat.model import Announcement, BookingId, ContactId, ExamId, Gate, Outcome
 from lastseat.web import fanout as fanout_module
 from lastseat.web.app import create_app
 from lastseat.web.auth import sign
@@ -199,6 +199,25 @@ async def test_who_comes_back_gets_what_was_missed(app: Any, world: World):
     await true(lambda: again.events("seats") and again.events("booking"))
     assert [exam["exam_id"] for exam in again.events("seats")[0]["exams"]] == ["9009"]
     assert again.events("exams") == []
+    await again.leave()
+
+
+@pytest.mark.parametrize(("others", "told"), [(3, []), (2_000, [{}])], ids=["kept", "forgotten"])
+async def test_who_comes_back_after_a_rush_is_told_to_look(app: Any, world: World, others: int, told: list):
+    """Outcomes of a rush push older ones out; whoever may have missed one hears at least that."""
+    reader = Reader(app, student())
+    await true(lambda: reader.events("seats"))
+    await reader.leave()
+    for number in range(others):
+        contact = STUDENT if number == 0 else ContactId(str(90_000 + number))
+        outcome = Outcome(
+            claim_id=None, booking_id=BookingId(BOOKING), contact_id=contact, exam_id=EXAM, state="booked"
+        )
+        world.news[0](Announcement(outcomes=[outcome], contacts=[ContactId(str(200_000 + number))]))
+    again = Reader(app, student(), reader.last_id)
+    await true(lambda: again.events("booking") + again.events("bookings"))
+    assert again.events("bookings") == told
+    assert len(again.events("booking")) == (0 if told else 1)
     await again.leave()
 
 

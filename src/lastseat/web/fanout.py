@@ -79,7 +79,8 @@ class Fanout:
         self._changed = asyncio.Event()
         self._dirty: dict[ExamId, Gate] = {}
         self._list_changed = False
-        self._outcomes: deque[tuple[int, ContactId, bytes]] = deque(maxlen=OUTCOMES_MOST)
+        self._outcomes: deque[tuple[int, ContactId, bytes]] = deque()
+        self._forgotten = -1  # the number of the newest outcome that is kept no more
         self._by_contact: OrderedDict[ContactId, set[Stream]] = OrderedDict()
         self.frames = self.dropped = 0
         self.tick_s = settings.events_tick_s
@@ -102,6 +103,8 @@ class Fanout:
         if stream.contact_id is not None:
             self._by_contact.setdefault(stream.contact_id, set()).add(stream)
             if known:
+                if self._forgotten >= stream.number:
+                    stream.own.append(LOOK_AGAIN)  # it may have been this student's
                 stream.own += [
                     frame for n, who, frame in self._outcomes if who == stream.contact_id and n >= stream.number
                 ]
@@ -178,6 +181,8 @@ class Fanout:
         self._changed.set()
 
     def _own(self, contact_id: ContactId, frame: bytes) -> None:
+        if len(self._outcomes) >= OUTCOMES_MOST:
+            self._forgotten = self._outcomes.popleft()[0]
         self._outcomes.append((self._number, contact_id, frame))
         for stream in self._by_contact.get(contact_id, ()):
             stream.own.append(frame)
