@@ -1,16 +1,20 @@
 """Readers, writers and deletes interleaved as planned, and what was seen; judges by start and end only."""
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lastseat.errors import Unavailable
 from lastseat.model import Announcement, ContactId
 from lastseat.stores.keys import bookings_of
 from lastseat.stores.redis import RedisTrips
+from tests.fault.proxy import Proxy
 from tests.reads.conftest import Process
+from tests.reads.waiting import until
 
 _contacts = itertools.count(1)
 
@@ -19,7 +23,7 @@ _contacts = itertools.count(1)
 class Act:
     """One actor. Delays in milliseconds: before it starts, then before and after its one look at the truth."""
 
-    kind: Literal["read", "write", "foreign del", "flush"]
+    kind: Literal["read", "write", "foreign del", "flush", "cut", "mend"]
     process: int = 0
     starts_ms: float = 0
     first_ms: float = 0
@@ -31,6 +35,7 @@ class Seen:
     began_at: float
     ended_at: float
     version: int
+    process: int = 0
 
 
 @dataclass
@@ -43,6 +48,13 @@ class History:
         pairs = itertools.product(self.reads, self.reads)
         return [(a, b) for a, b in pairs if a.ended_at < b.began_at and b.version < a.version]
 
+    def of(self, process: int) -> "History":
+        """What one process read and wrote."""
+        return History(
+            [read for read in self.reads if read.process == process],
+            [write for write in self.writes if write.process == process],
+        )
+
     def missed_writes(self) -> list[tuple[Seen, Seen]]:
         """Reads that began after a write was answered, and do not show it."""
         pairs = itertools.product(self.writes, self.reads)
@@ -52,7 +64,11 @@ class History:
 class Play:
     """One student's view, read and changed by several processes."""
 
-    def __init__(self, processes: Sequence[Process], foreign: RedisTrips, *, scale: float = 1.0) -> None:
+    def __init__(
+        self, processes: Sequence[Process], foreign: RedisTrips, *, scale: float = 1.0, proxy: Proxy | None = None
+    ) -> None:
+        """`proxy` is the second process's way to Redis, to cut and mend."""
+        self._proxy = proxy
         self._processes = processes
         self._foreign = foreign
         self._scale = scale
@@ -61,6 +77,9 @@ class Play:
         self._history = History()
 
     async def run(self, acts: Sequence[Act]) -> History:
+        for process in self._processes:  # connected, so that the acts happen when they are planned
+            with contextlib.suppress(Unavailable):
+                await process.trips.execute("PING")
         await asyncio.gather(*(self._act(act) for act in acts))
         return self._history
 
@@ -75,17 +94,27 @@ class Play:
         match act.kind:
             case "read":
                 view = await process.views.bookings(self._contact, self._fill(act))
-                self._history.reads.append(Seen(began_at, time.perf_counter(), int(view.body)))
+                self._history.reads.append(Seen(began_at, time.perf_counter(), int(view.body), act.process))
             case "write":
                 self._truth += 1
                 version = self._truth
                 await self._pause(act.first_ms)
                 await process.bulletin.announce(Announcement(contacts=[self._contact]))
-                self._history.writes.append(Seen(began_at, time.perf_counter(), version))
+                self._history.writes.append(Seen(began_at, time.perf_counter(), version, act.process))
             case "foreign del":
                 await self._foreign.execute("DEL", bookings_of(self._contact))
             case "flush":
                 await self._foreign.execute("FLUSHALL")
+            case "cut":
+                await self._way(act).refuse()
+            case "mend":
+                await self._way(act).mend()
+                await until(lambda: process.trips.execute("PING"))
+
+    def _way(self, act: Act) -> Proxy:
+        assert self._proxy is not None
+        assert act.process == 1
+        return self._proxy
 
     def _fill(self, act: Act) -> Callable[[], object]:
         async def fill() -> bytes:

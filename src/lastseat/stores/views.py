@@ -1,8 +1,9 @@
 """Cached bodies in Redis with leases; never gives out a body that is older than what somebody has already seen.
 
 Every body that is served was in the view's own key while its reader waited, and only the holder of a lease taken
-after the last DEL may put one there. So reads that do not overlap see the store move forward only. The cache fails
-open: without Redis readers share fills in the process; without Supabase they get the last body, marked stale.
+after the last DEL may put one there; who asked Supabase past that voids the leases of then. So reads that do not
+overlap see the store move forward only. The cache fails open: without Redis readers share fills in the process;
+without Supabase they get the last body, marked stale.
 """
 
 import asyncio
@@ -144,7 +145,7 @@ class ViewStore:
     def void(self, keys: Iterable[str]) -> dict[str, object]:
         """Trust no copy of these, stored or under way, until `trust` is called with the result.
 
-        Limit: with Redis away for long this grows to one entry per student who booked meanwhile.
+        Limit: with Redis away for long this grows to one entry per student who came meanwhile.
         """
         marks = {key: object() for key in keys}
         self._away_until = 0.0  # news come from Supabase, so it answers
@@ -179,7 +180,7 @@ class ViewStore:
             try:
                 held = await self._looks.submit(ask)
             except Unavailable:
-                return await self._without_redis(ask)
+                return await self._directly(ask)
             if held.filled_at > 0:
                 self._refresh_early(ask, held)
                 return View(body=held.body, filled_at=held.filled_at)
@@ -194,14 +195,37 @@ class ViewStore:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, POLL_MOST_S)
             if loop.time() > patient_until:
-                return await self._without_redis(ask)
+                return await self._directly(ask)
 
-    async def _without_redis(self, ask: _Ask) -> View:
+    async def _directly(self, ask: _Ask) -> View:
         """Supabase itself, shared in the process and not stored."""
         last = await self._last_of(ask.key) if self._away else None
-        run = asyncio.create_task(self._shared.run(ask.key, lambda: self._fill(ask)))
+        run = asyncio.create_task(self._shared.run(ask.key, lambda: self._fill_and_pass(ask)))
         run.add_done_callback(_hear_out)
         return last or await asyncio.shield(run)
+
+    async def _fill_and_pass(self, ask: _Ask) -> View:
+        view = await self._fill(ask)
+        return await self._passed(ask.key) or view
+
+    async def _passed(self, key: str) -> View | None:
+        """The body that came meanwhile. Else nothing read before now gets in any more, and what was read is good.
+
+        Race: a slower reader holds the lease and stores what it read before a write that was read here already; or
+        Redis comes back with such a body, so without Redis this process distrusts what it will find there.
+        """
+        mark = self._distrusted.get(key)
+        try:
+            value = await self._trips.script("view_pass", [key], [ERA, "0" if mark is None else "1"])
+        except Unavailable:
+            self._distrusted.setdefault(key, object())
+            return None
+        if mark is not None:
+            self.trust({key: mark})
+        if value is None:
+            return None
+        held = _parsed(value)
+        return View(body=held.body, filled_at=held.filled_at)
 
     async def _look_all(self, asks: Sequence[_Ask]) -> list[_Held]:
         distinct = {ask.key: ask for ask in asks}
