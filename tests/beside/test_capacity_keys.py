@@ -1,11 +1,16 @@
 """`capacity:{examId}` is written for others and never read by us: what they do to it changes no answer of ours."""
 
 import asyncio
+import time
 from collections import Counter
+from dataclasses import dataclass
 
 import pytest
+from msgspec.structs import replace
 
+from lastseat.stores.gate import GateStore
 from tests.beside.school import School, open_school, until
+from tests.web.caller import Reply
 
 
 class Stranger:
@@ -76,44 +81,106 @@ async def test_the_key_says_what_is_left_after_every_booking_and_cancel(school):
     await until(shows("2"))
 
 
-@pytest.mark.parametrize("accident", ["all", "flush", "set_0", "decr"])
+SEATS, LATE = 60, 240
+
+
+@dataclass
+class Played:
+    """A rush with a stranger at our keys. `heard`: when somebody read what number of seats left."""
+
+    exam_id: str
+    given: list[Reply]
+    late: list[Reply]
+    heard: list[tuple[float, int]]
+    listed: set[str]
+    all_given_at: float
+
+    @property
+    def lies(self) -> set[int]:
+        """Numbers that never were, and "none is left" while there was one."""
+        early = {left for at, left in self.heard if left == 0 and at < self.all_given_at}
+        return early | {left for _, left in self.heard if left not in range(SEATS + 1)}
+
+
+async def play(school: School, accident: str) -> Played:
+    """Everybody books and looks while the stranger meddles without a pause."""
+    exam_id = await school.exam(SEATS)
+    stranger = Stranger(school, exam_id)
+    stop, heard, listed = asyncio.Event(), [], set()
+
+    async def meddle() -> None:
+        done = 0
+        while not stop.is_set():
+            name = ACCIDENTS[done % len(ACCIDENTS)] if accident == "all" else accident
+            await getattr(stranger, name)()
+            done += 1
+            await asyncio.sleep(0.1 if name == "flush" else 0.002)
+
+    async def look() -> None:
+        while not stop.is_set():
+            left = await school.remaining(exam_id)
+            heard.append((time.time(), left))
+            listed.update(await school.listed())
+            await asyncio.sleep(0.005)
+
+    async def looked() -> None:
+        """Until somebody looked twice more."""
+        known = len(heard) + 2
+        while len(heard) < known:  # noqa: ASYNC110  # who looks tells nobody
+            await asyncio.sleep(0.01)
+
+    background = [asyncio.create_task(meddle()), asyncio.create_task(look())]
+    try:
+        await looked()
+        given = await asyncio.gather(*(school.book(n, exam_id) for n in range(1, SEATS - 4)))
+        await looked()
+        # Five seats are free, nobody holds one back: whoever hears "full" now hears a lie.
+        given += await asyncio.gather(*(school.book(n, exam_id) for n in range(100, 105)))
+        late = await asyncio.gather(*(school.book(n, exam_id) for n in range(200, 200 + LATE)))
+        await looked()
+    finally:
+        stop.set()
+        await asyncio.gather(*background)
+    (last,) = await school.rows("select extract(epoch from max(created_at))::float8 as at from hubspot_sync.claims")
+    return Played(exam_id, given, late, heard, listed, last["at"])
+
+
+@pytest.mark.parametrize("accident", ["all", "flush", "set_0", "set_999", "decr"])
 async def test_accidents_in_the_middle_of_a_rush_oversell_strand_and_misinform_nobody(
     schema_database_url, redis_url, accident
 ):
     async with open_school(schema_database_url, redis_url, portal={"latency_ms": 30}) as school:
-        exam_id, flushes = await school.exam(20), accident in {"flush", "all"}
-        stranger = Stranger(school, exam_id)
-        stop = asyncio.Event()
-
-        async def meddle() -> None:
-            done = 0
-            while not stop.is_set():
-                name = ACCIDENTS[done % len(ACCIDENTS)] if accident == "all" else accident
-                await getattr(stranger, name)()
-                done += 1
-                await asyncio.sleep(0.1 if name == "flush" else 0.002)
-
-        async def look(heard: list[tuple[int, set[str]]]) -> None:
-            while not stop.is_set():
-                heard.append((await school.remaining(exam_id), set(await school.listed())))
-                await asyncio.sleep(0.005)
-
-        heard: list[tuple[int, set[str]]] = []
-        background = [asyncio.create_task(meddle()), asyncio.create_task(look(heard))]
-        await asyncio.sleep(0.01)
-        first = await asyncio.gather(*(school.book(n, exam_id) for n in range(1, 16)))
-        # Five seats are free, nobody holds one back: whoever hears "full" now hears a lie.
-        second = await asyncio.gather(*(school.book(n, exam_id) for n in range(100, 105)))
-        late = await asyncio.gather(*(school.book(n, exam_id) for n in range(200, 230)))
-        stop.set()
-        await asyncio.gather(*background)
-
+        played = await play(school, accident)
         # Without a Redis that remembers the calls made, HubSpot is asked with care, and some may be told 202.
-        assert {reply.status for reply in [*first, *second]} <= ({201, 202} if flushes else {201})
-        assert Counter((reply.status, reply.code) for reply in late) == {(409, "SESSION_FULL"): 30}
+        allowed = {201, 202} if accident in {"flush", "all"} else {201}
+        assert {reply.status for reply in played.given} <= allowed
+        assert Counter((reply.status, reply.code) for reply in played.late) == {(409, "SESSION_FULL"): LATE}
         await school.drained()
         held = await school.rows("select from hubspot_sync.hubspot_bookings where holds")
-        assert len(held) == len(school.portal.bookings()) == 20
-        assert {frozenset(ids) for _, ids in heard} == {frozenset({exam_id})}
-        assert {remaining for remaining, _ in heard} <= set(range(21))
+        assert len(held) == len(school.portal.bookings()) == SEATS
+        assert played.listed == {played.exam_id}
+        assert played.lies == set()
         assert school.portal.refused_by_limit == []
+
+
+@pytest.mark.parametrize("accident", ["set_0", "set_999", "decr"])
+async def test_whoever_believed_the_key_would_tell_what_strangers_write(
+    schema_database_url, redis_url, accident, monkeypatch
+):
+    """The negative control: the same rush, and gates take the seats left from `capacity:{examId}`."""
+    real = GateStore._look_all
+
+    async def believe(store, asked):
+        found = await real(store, asked)
+        for gates in found:
+            for exam_id, gate in gates.items():
+                told = await store._trips.execute("GET", f"capacity:{exam_id}")
+                if told is not None:
+                    gates[exam_id] = replace(gate, remaining=int(told))
+        return found
+
+    monkeypatch.setattr(GateStore, "_look_all", believe)
+    async with open_school(schema_database_url, redis_url, portal={"latency_ms": 30}) as school:
+        played = await play(school, accident)
+    assert played.lies
+    assert played.lies & ({999} if accident == "set_999" else {0})
