@@ -248,12 +248,13 @@ class MoveRequest(msgspec.Struct, frozen=True, kw_only=True):
 class MoveAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """`answer` is that of a claim in the new session; `outbox_id` is the cancel of the old booking.
 
-    `trouble`: the old booking is unknown, no longer holds a seat that can be moved, or is in that session already.
+    `trouble`: the old booking is unknown, names no contact, no longer holds a seat that can be moved, or is in that
+    session already.
     """
 
     answer: ClaimAnswer | None = None
     outbox_id: int | None = None
-    trouble: Literal["not_found", "not_active", "same_exam"] | None = None
+    trouble: Literal["not_found", "no_contact", "not_active", "same_exam"] | None = None
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):

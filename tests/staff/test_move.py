@@ -146,7 +146,7 @@ async def test_moves_and_students_never_take_one_seat_twice(world):
     assert {str(n) for n in range(10)} <= kept  # whoever had a seat has one
 
 
-@pytest.mark.parametrize("what", ["cancelled", "completed", "unknown", "here already"])
+@pytest.mark.parametrize("what", ["cancelled", "completed", "unknown", "nobody's", "here already"])
 async def test_what_cannot_be_moved_is_said(booked, what):
     world, reference = booked
     to, code = OTHER, "BOOKING_NOT_ACTIVE"
@@ -156,6 +156,10 @@ async def test_what_cannot_be_moved_is_said(booked, what):
         fields = {"mock_exam_id": EXAM, "contact_id": "9", "is_active": "Completed"}
         await world.ledger.mirror(bookings=[Record(hubspot_id="77", properties=fields, updated_at=datetime.now(UTC))])
         reference = "77"
+    elif what == "nobody's":
+        fields = {"mock_exam_id": EXAM, "is_active": "Active"}
+        await world.ledger.mirror(bookings=[Record(hubspot_id="77", properties=fields, updated_at=datetime.now(UTC))])
+        reference, code = "77", "BOOKING_WITHOUT_CONTACT"
     elif what == "unknown":
         reference, code = "LS-NOSUCHBOOKING000", "BOOKING_NOT_FOUND"
     else:

@@ -92,7 +92,7 @@ class _Change(msgspec.Struct):
 
 
 class _MoveAnswer(msgspec.Struct):
-    outcome: ClaimOutcome | Literal["not_found", "not_active", "same_exam"]
+    outcome: ClaimOutcome | Literal["not_found", "no_contact", "not_active", "same_exam"]
     exam_id: ExamId | None = None
     claim: Claim | None = None
     detail: str | None = None
@@ -234,7 +234,7 @@ class Ledger(SqlCalls):
         """Claim the new seat and queue the old booking's cancel behind it, or neither."""
         asked = await self._call("move_booking", wish, _MoveAnswer)
         news = Announcement(gates=asked.gates, contacts=asked.contacts)
-        if asked.outcome in ("not_found", "not_active", "same_exam"):
+        if asked.outcome in ("not_found", "no_contact", "not_active", "same_exam"):
             return MoveAnswer(trouble=asked.outcome), news
         answer = ClaimAnswer(outcome=asked.outcome, claim=asked.claim, detail=asked.detail)
         return MoveAnswer(answer=answer, outbox_id=asked.outbox_id), news

@@ -179,6 +179,7 @@ STAFF: dict[tuple[str, str], Operation] = {
             *_CHANGE_PROBLEMS,
             "BOOKING_NOT_FOUND",
             "BOOKING_NOT_ACTIVE",
+            "BOOKING_WITHOUT_CONTACT",
             "EXAM_NOT_FOUND",
             "SESSION_FULL",
             "ALREADY_BOOKED",

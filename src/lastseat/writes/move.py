@@ -86,6 +86,7 @@ class Mover:
 
 _TROUBLES = {
     "not_found": "There is no such booking.",
+    "no_contact": "This booking names no contact, so nobody would get the seat; link it to its student in HubSpot.",
     "not_active": "This booking holds no seat that can be moved: it is cancelled, completed, or being moved already.",
     "same_exam": "This booking is in that session already.",
 }
@@ -95,6 +96,8 @@ def _claimed(answer: MoveAnswer) -> Claim:
     match answer.trouble:
         case "not_found":
             raise Refused(_TROUBLES["not_found"], code="BOOKING_NOT_FOUND", field="bookingId")
+        case "no_contact":
+            raise Refused(_TROUBLES["no_contact"], code="BOOKING_WITHOUT_CONTACT", field="bookingId")
         case "not_active":
             raise Refused(_TROUBLES["not_active"], code="BOOKING_NOT_ACTIVE", field="bookingId")
         case "same_exam":

@@ -58,6 +58,9 @@ begin
     if found_claim is null and found_record is null then
         return '{"outcome": "not_found"}';
     end if;
+    if found_contact is null then
+        return '{"outcome": "no_contact"}';
+    end if;
     if found_exam = args ->> 'exam_id' then
         return '{"outcome": "same_exam"}';
     end if;
