@@ -217,6 +217,7 @@ ChangeOutcome = Literal[
     "key_reused",
     "unknown_exam",
     "not_deleted",
+    "starts_in_the_past",
     "end_before_start",
     "opens_after_start",
     "below_sold",

@@ -268,6 +268,18 @@ async def test_the_end_is_after_the_start_also_when_only_one_of_them_changes(wor
     assert (await world.update(start_time="11:00", end_time="12:30")).status == "done"
 
 
+async def test_an_exam_ahead_cannot_be_moved_into_the_past(world):
+    await world.exam(10)
+    refusal = await refused(world.update(exam_date=in_days(-3)))
+    assert (refusal.code, refusal.field) == ("INVALID", "exam_date")
+    assert refusal.details == {"exam_date": in_days(-3).isoformat(), "start_time": "09:00"}
+    assert await world.seats() == (10, 0, 10, True)
+    assert world.hubspot.sent == []
+    await world.exam(10, exam_date=in_days(-2).isoformat())
+    assert (await world.update(exam_date=in_days(-3))).status == "done", "a past exam's record may be put right"
+    assert (await world.update(exam_date=DAY)).status == "done"
+
+
 async def test_booking_cannot_open_after_the_start(world):
     await world.exam(10)
     late = datetime.now(UTC) + timedelta(days=30)
@@ -304,14 +316,11 @@ async def test_a_refused_date_does_not_move_the_start_of_a_later_change(waiting_
     assert (await world.ledger.exam(EXAM)).starts_at - before == timedelta(minutes=30)
 
 
-async def test_a_session_without_a_start_that_staff_moves_to_a_past_day_closes_at_once(waiting_world):
-    world = waiting_world
+async def test_a_session_without_a_start_that_is_moved_to_a_past_day_in_hubspot_closes(world):
     await world.exam(10, start_time="", end_time="")
-    assert (await world.book(1)).state == "open"
-    with world.hubspot.hold("exam_update"):
-        await world.update(exam_date=in_days(-2))
-        assert (await refused(world.book(2))).code == "EXAM_CLOSED"
-    await world.settled()
+    assert (await world.book(1)).state == "booked"
+    assert (await refused(world.update(exam_date=in_days(-2)))).field == "exam_date"
+    await world.exam(10, start_time="", end_time="", exam_date=in_days(-2).isoformat())
     assert (await refused(world.book(2))).details == {"reason": "past"}
 
 

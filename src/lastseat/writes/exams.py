@@ -126,6 +126,10 @@ def _accepted(answer: ChangeAnswer) -> Change:
             raise Refused("This Idempotency-Key was used for another request; use a new key", code="KEY_REUSED")
         case "not_deleted":
             raise Refused("This exam is not deleted.", field="examId")
+        case "starts_in_the_past":
+            start = " ".join(str(part) for part in told.values() if part is not None)
+            text = f"The start ({start}) is past: nobody could book this exam any more."
+            raise Refused(text, field="exam_date", details=told)
         case "end_before_start":
             text = f"end_time {told['end_time']} is not after start_time {told['start_time']}."
             raise Refused(text, field="end_time", details=told)

@@ -70,6 +70,12 @@ begin
                 and o.kind = 'exam_archive' and o.state in ('waiting', 'sent')) then
         return '{"outcome": "unknown_exam"}';
     end if;
+    -- Nobody could book it any more, and who is booked would learn of it too late. A past exam's record may be put right.
+    if kind = 'exam_update' and fields ?| '{exam_date,start_time}' and closes_at(after) <= now()
+       and coalesce(closes_at(exam) > now(), true) then
+        return jsonb_build_object('outcome', 'starts_in_the_past', 'details', jsonb_build_object(
+            'exam_date', after.exam_date, 'start_time', after.start_time));
+    end if;
     if fields ?| '{start_time,end_time}' and after.end_time <= after.start_time then
         return jsonb_build_object('outcome', 'end_before_start', 'details', jsonb_build_object(
             'start_time', after.start_time, 'end_time', after.end_time));
