@@ -249,6 +249,18 @@ async def test_searches_have_their_own_budget_and_count_in_the_window_too(office
         await slot.close()
 
 
+async def test_searches_that_redis_forgot_still_count(office):
+    """HubSpot: 5 searches a second for the whole account; a FLUSHALL between them must not double ours."""
+    budget, meter = office.budget(20, hubspot_search_window_s=5.0), Meter(20, 5.0)
+    await known(budget, meter)
+    for slot in await taken(budget, "search"):
+        await slot.close({}, 200)
+    await office.redis("FLUSHALL")
+    await known(budget, meter)
+    assert await taken(budget, "search") == []
+    assert len(await taken(budget, "create", most=1)) == 1
+
+
 async def test_the_token_never_reaches_redis(office):
     budget = office.budget()
     await taken(budget)

@@ -125,6 +125,41 @@ async def test_without_redis_headers_and_pauses_still_count(office):
     assert "LOCKED (423)" in str((await budget.status())["detail"])
 
 
+async def alone(office) -> tuple[SharedBudget, Meter]:
+    """A budget that has never seen Redis, after its first reply."""
+    office.budget()
+    given = settings_for(hubspot_rate_limit=100, hubspot_rate_window_s=10.0, hubspot_search_window_s=10.0)
+    budget, meter = SharedBudget(Away(office.trips[0]), given), Meter(100, 10.0)
+    await known(budget, meter)
+    return budget, meter
+
+
+@pytest.mark.parametrize("policy", [{"policy-name": "SECONDLY"}, {}], ids=["named", "nameless"])
+async def test_without_redis_a_search_limit_pauses_searches_only(office, policy):
+    budget, _ = await alone(office)
+    [slot] = await taken(budget, "search", most=1)
+    await slot.close(policy | {"retry-after": "30"}, 429)
+    assert await budget.reserve("search") > 10  # longer than the window of searches: it is the pause
+    assert len(await taken(budget, "create", most=1)) == 1
+
+
+async def test_without_redis_what_is_left_of_the_day_belongs_to_the_bookings(office):
+    budget, meter = await alone(office)
+    [slot] = await taken(budget, most=1)
+    daily = {"x-hubspot-ratelimit-daily": "1000", "x-hubspot-ratelimit-daily-remaining": "10"}
+    await slot.close(meter.arrive()[1] | daily, 200)
+    assert await budget.reserve("count") > 10
+    assert len(await taken(budget, most=1)) == 1
+
+
+async def test_without_redis_a_day_that_is_used_up_pauses_before_a_429(office):
+    budget, meter = await alone(office)
+    [slot] = await taken(budget, most=1)
+    await slot.close(meter.arrive()[1] | {"x-hubspot-ratelimit-daily-remaining": "0"}, 200)
+    assert isinstance(await budget.reserve("create"), float)
+    assert "DAILY" in str((await budget.status())["detail"])
+
+
 async def test_calls_made_without_redis_are_told_when_it_returns(office):
     other = office.budget()
     away = Away(office.trips[0])

@@ -126,6 +126,9 @@ class SharedBudget:
         self._untold = False
         self._paused_until = 0.0
         self._why = ""
+        self._searches_at = 0.0
+        self._daily_scarce = False
+        self._daily_until = 0.0
         self._redis_away = False
         self.past: deque[Call] = deque(maxlen=_PAST_MOST)
         """This process's latest calls, for whoever checks that the budget is kept."""
@@ -145,7 +148,7 @@ class SharedBudget:
         if not state.ok:
             return min(state.wait / 1000, _WAIT_MOST_S)
         # Race: Redis may know less than this process (flushed, an older copy): the stricter count wins.
-        wait_s = self._local.take(call_id, self._now())
+        wait_s = self._take(call_id, kind)
         if wait_s:
             await self.given_back(call_id)
             return min(wait_s, _WAIT_MOST_S)
@@ -197,6 +200,7 @@ class SharedBudget:
         policy = (headers or {}).get("policy-name")
         refused = status == 429 and news.remaining == 0
         sent_ago_s = self._local.close(call_id, self._now(), news, refused=refused)
+        self._hear_daily(news)
         # The calls of a day, and a window that others share, are not ours alone to keep.
         others = policy == "DAILY" or self._local.others > 0
         at = datetime.now(UTC).timestamp() - sent_ago_s
@@ -209,7 +213,7 @@ class SharedBudget:
             )
         except Unavailable:
             self._untold = True
-            self._pause_alone(status, policy, news)
+            self._pause_alone(kind, status, policy, news)
 
     async def given_back(self, call_id: str) -> None:
         """A call was not made. Called by the slot."""
@@ -220,8 +224,16 @@ class SharedBudget:
         except Unavailable:
             return  # Crash: the shared slot stays taken until its time-out and a window are over, which is harmless
 
+    def _take(self, call_id: str, kind: str) -> float:
+        now = self._now()
+        if kind == SEARCH and (wait_s := self._searches.take(call_id, now)):
+            return wait_s
+        return self._local.take(call_id, now)
+
     def _reserve_alone(self, call_id: str, kind: str) -> float:
         now = self._now()
+        if wait_s := self._wait_alone(kind, now):
+            return wait_s
         if kind == SEARCH and (wait_s := self._searches.take_alone(call_id, now, 1)):
             return wait_s
         wait_s = self._local.take_alone(call_id, now, self._share)
@@ -229,6 +241,14 @@ class SharedBudget:
             self._searches.drop(call_id)
         self._untold = self._untold or not wait_s
         return wait_s
+
+    def _wait_alone(self, kind: str, now: float) -> float:
+        """What the script says while Redis is there: searches pause by themselves, the day's last calls are kept."""
+        if kind == SEARCH and now < self._searches_at:
+            return self._searches_at - now
+        if _KEEP.get(kind, _KEEP_OTHERS) > 0 and self._daily_scarce and now < self._daily_until:
+            return self._daily_until - now
+        return 0.0
 
     async def _run(self, op: str, *, kind: str = "", **args: object) -> _State:
         settings, untold = self._settings, self._untold
@@ -300,7 +320,7 @@ class SharedBudget:
         midnight = datetime.combine(now.date() + timedelta(days=1), time(0), tzinfo=now.tzinfo)
         return min(self._settings.hubspot_daily_pause_s, max(1.0, (midnight - now).total_seconds()))
 
-    def _pause_alone(self, status: int | None, policy: str | None, news: Heard) -> None:
+    def _pause_alone(self, kind: str, status: int | None, policy: str | None, news: Heard) -> None:
         settings = self._settings
         pauses = {
             423: (max(settings.hubspot_busy_pause_s, news.retry_s or 0), "LOCKED"),
@@ -310,8 +330,20 @@ class SharedBudget:
                 policy or "TEN_SECONDLY_ROLLING",
             ),
         }
-        if status in pauses and policy != "SECONDLY":
+        searched = policy == "SECONDLY" or (kind == SEARCH and policy is None)
+        if status == 429 and searched:
+            self._searches_at = self._now() + (news.retry_s or settings.hubspot_search_window_s)
+        elif status in pauses:
             self._pause(*pauses[status])
+
+    def _hear_daily(self, news: Heard) -> None:
+        """What is left of the day belongs to the bookings, and when nothing is left, to nobody."""
+        if news.daily_left is None:
+            return
+        self._daily_scarce = news.daily_left <= (news.daily or news.daily_left) * 0.01
+        self._daily_until = self._now() + self._settings.hubspot_daily_pause_s
+        if news.daily_left <= 0:
+            self._pause(self._daily_pause_s(), "DAILY")
 
     def _told(self, **facts: object) -> dict[str, object]:
         why = self.paused_because
