@@ -244,3 +244,113 @@ def test_a_bad_link_says_so(visitor: Visitor):
     visitor.says("The token is not valid here.")
     visitor.page.goto(f"{visitor.site}/sign-in")
     visitor.says("This link carries no token.")
+
+
+def pending(reference: str, state: str = "Pending") -> dict[str, object]:
+    """A row of somebody's own list that waits for its confirmation."""
+    words = {"mock_type": "Mock Discussion", "exam_date": "2031-03-05", "start_time": "09:00", "location": "Calgary"}
+    return {"booking_id": reference, "hubspot_id": None, "mock_exam_id": "1", "is_active": state, **words}
+
+
+def listed(*rows: dict[str, object], page: int = 1, pages: int = 1) -> dict[str, object]:
+    pagination = {"page": page, "limit": 100, "total": len(rows), "pages": pages}
+    return {"success": True, "bookings": list(rows), "pagination": pagination}
+
+
+def test_every_pending_booking_is_followed_also_after_the_page_was_loaded_anew(visitor: Visitor):
+    states = {"LS-A": "Pending", "LS-B": "Pending"}
+
+    def mine(route: Route) -> None:
+        route.fulfill(json=listed(*(pending(reference, state) for reference, state in states.items())))
+
+    def one(route: Route) -> None:
+        reference = route.request.url.rpartition("/")[2]
+        route.fulfill(json={"success": True, "booking": pending(reference, states[reference])})
+
+    visitor.arrive()
+    visitor.sign_in(10)
+    visitor.page.route("**/api/bookings/list?*", mine)
+    visitor.page.route("**/api/bookings/LS-*", one)
+    visitor.page.reload()
+    waiting = visitor.page.locator("#mine-list .state", has_text="being confirmed")
+    waiting.nth(1).wait_for()
+    states["LS-A"] = "Active"
+    visitor.says("Confirmed. You are booked")
+    waiting.nth(1).wait_for(state="detached")
+    states["LS-B"] = "Refused"
+    visitor.says("could not be booked")
+    waiting.first.wait_for(state="detached")
+    assert visitor.faults == []
+
+
+def test_a_repeated_wish_whose_booking_was_cancelled_meanwhile_says_so(visitor: Visitor):
+    def cancelled(route: Route) -> None:
+        route.fulfill(json={"success": True, "status": "cancelled", "booking": pending("LS-OVER", "Cancelled")})
+
+    visitor.arrive()
+    visitor.sign_in(11)
+    visitor.page.route(CREATE, cancelled)
+    book(visitor, "Mock Discussion")
+    visitor.says("Your booking was cancelled meanwhile")
+    assert visitor.page.locator("#notice.good").count() == 0
+
+
+def test_a_lost_network_is_said_when_signing_in_and_out(visitor: Visitor):
+    broken = ["POST"]
+
+    def sometimes(route: Route) -> None:
+        if route.request.method in broken:
+            route.abort()
+        else:
+            route.continue_()
+
+    visitor.arrive()
+    visitor.page.locator("#sample option").nth(11).wait_for(state="attached")
+    visitor.page.locator("#sample").select_option(index=11)
+    visitor.page.route("**/api/demo/session", sometimes)
+    visitor.page.route("**/api/session", sometimes)
+    visitor.page.get_by_role("button", name="Sign in").click()
+    visitor.says("Press Sign in again")
+    broken[:] = ["DELETE"]
+    visitor.page.get_by_role("button", name="Sign in").click()
+    visitor.says("You are signed in")
+    visitor.page.get_by_role("button", name="Sign out").click()
+    visitor.says("Press Sign out again")
+    broken.clear()
+    visitor.page.get_by_role("button", name="Sign out").click()
+    visitor.says("You are signed out")
+
+
+def test_all_pages_of_the_bookings_are_shown(visitor: Visitor):
+    def mine(route: Route) -> None:
+        second = "page=2" in route.request.url
+        row = pending("LS-SECOND" if second else "LS-FIRST", "Active")
+        route.fulfill(json=listed(row, page=2 if second else 1, pages=2))
+
+    visitor.arrive()
+    visitor.sign_in(11)
+    visitor.page.route("**/api/bookings/list?*", mine)
+    visitor.page.reload()
+    visitor.page.locator("#mine-list .card").nth(1).wait_for()
+    assert visitor.page.locator("#mine-list .card").count() == 2
+    assert visitor.faults == []
+
+
+def test_a_refreshed_list_leaves_the_keyboard_where_it_was(visitor: Visitor):
+    states = {"LS-A": "Pending", "LS-B": "Active"}
+
+    def mine(route: Route) -> None:
+        route.fulfill(json=listed(*(pending(reference, state) for reference, state in states.items())))
+
+    def one(route: Route) -> None:
+        route.fulfill(json={"success": True, "booking": pending("LS-A", states["LS-A"])})
+
+    visitor.arrive()
+    visitor.sign_in(11)
+    visitor.page.route("**/api/bookings/list?*", mine)
+    visitor.page.route("**/api/bookings/LS-A", one)
+    visitor.page.reload()
+    visitor.page.locator('[data-booking="LS-B"] button').focus()
+    states["LS-A"] = "Active"
+    visitor.page.locator("#mine-list .state", has_text="being confirmed").wait_for(state="detached")
+    assert visitor.page.evaluate("document.activeElement.closest('.card')?.dataset.booking") == "LS-B"

@@ -1,5 +1,7 @@
 """What makes the page usable by everybody: names, headings, contrast, small screens, slow and broken networks."""
 
+import re
+
 import pytest
 from playwright.sync_api import Browser, Route
 
@@ -139,6 +141,44 @@ def test_a_broken_network_is_told_and_overcome(visitor: Visitor):
     broken = False
     visitor.page.locator("#days .card").first.wait_for()
     assert visitor.page.locator("#sessions-state").inner_text() == ""
+
+
+def test_a_session_that_cannot_be_asked_for_at_first_is_asked_for_again(visitor: Visitor):
+    asked: list[str] = []
+
+    def lose_the_first(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) == 1:
+            route.abort()
+        else:
+            route.continue_()
+
+    visitor.page.route("**/api/session", lose_the_first)
+    visitor.page.goto(visitor.site)
+    visitor.says("Trying again")
+    visitor.page.locator("#sample-form").wait_for()
+    assert visitor.notice == ""
+
+
+def test_an_empty_notice_is_a_live_region_already(visitor: Visitor):
+    visitor.arrive()
+    assert visitor.notice == ""
+    assert visitor.page.get_by_role("status").count() == 1
+
+
+def test_when_a_session_opens_is_told_in_the_schools_time_wherever_the_student_is(browser: Browser, site: str):
+    def announced(route: Route) -> None:
+        answer = route.fetch()
+        body = answer.json()
+        body["exams"][0] |= {"bookable": False, "opens_at": "2031-03-05T17:00:00Z"}
+        route.fulfill(response=answer, json=body)
+
+    context = browser.new_context(timezone_id="Asia/Tokyo")
+    page = context.new_page()
+    page.route("**/api/mock-exams/available", announced)
+    page.goto(site)
+    page.locator("#days .card button", has_text=re.compile(r"Opens .*Mar.* 5.*12:00.*(EST|GMT-5)")).first.wait_for()
+    context.close()
 
 
 def test_text_from_the_server_is_never_markup(visitor: Visitor):

@@ -1,7 +1,10 @@
 // Who is signed in. The token lives in a cookie that scripts cannot read; this only asks the server.
 
-import { ask } from "/static/api.js";
-import { byId, make, tell, wordsOf } from "/static/page.js";
+import { NoAnswer, ask, pause } from "/static/api.js";
+import { byId, make, showZone, tell, wordsOf } from "/static/page.js";
+
+const FIRST_PAUSE_MS = 1000;
+const LONGEST_PAUSE_MS = 30000;
 
 let session = null;
 let names = new Map();
@@ -12,26 +15,60 @@ export const contactId = () => session?.contact_id ?? null;
 export const asksFor = (type) => asks.get((type ?? "").toLowerCase()) ?? [];
 export const isStaff = () => (session?.permissions ?? []).length > 0;
 
-/** Ask who is signed in and show it; `changed` is called after every sign-in and sign-out. */
+/** Ask who is signed in until there is an answer, and show it; `changed` is called after every sign-in and sign-out. */
 export async function startAccount(changed) {
-  byId("sign-out").addEventListener("click", async () => {
-    await ask("DELETE", "/api/session");
-    session = null;
-    show();
-    tell("You are signed out.");
-    byId("sign-in-title").focus();
-    changed();
-  });
+  byId("sign-out").addEventListener("click", () => orSayNoAnswer("Sign out", () => signOut(changed)));
   byId("sample-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    signIn(changed);
+    orSayNoAnswer("Sign in", () => signIn(changed));
   });
-  const { status, body } = await ask("GET", "/api/session");
-  session = status === 200 ? body.session : null;
-  asks = new Map(Object.entries(body.asks ?? {}).map(([type, fields]) => [type.toLowerCase(), fields]));
-  if (body.demo) await offerSamples();
-  byId("sign-in-elsewhere").hidden = Boolean(body.demo);
+  let waitMs = FIRST_PAUSE_MS;
+  while (!(await learn())) {
+    tell("The page could not find out whether you are signed in. Trying again…", "bad");
+    await pause(waitMs);
+    waitMs = Math.min(waitMs * 2, LONGEST_PAUSE_MS);
+  }
+  if (waitMs > FIRST_PAUSE_MS) tell("");
   show();
+  changed();
+}
+
+/** Take in what the server says of the session and of the school; return whether it answered. */
+async function learn() {
+  try {
+    const { status, body } = await ask("GET", "/api/session");
+    if (status !== 200) return false;
+    session = body.session;
+    asks = new Map(Object.entries(body.asks).map(([type, fields]) => [type.toLowerCase(), fields]));
+    showZone(body.timezone);
+    if (body.demo) await offerSamples();
+    byId("sign-in-elsewhere").hidden = body.demo;
+    return true;
+  } catch (error) {
+    if (error instanceof NoAnswer) return false;
+    throw error;
+  }
+}
+
+async function orSayNoAnswer(button, deed) {
+  try {
+    await deed();
+  } catch (error) {
+    if (!(error instanceof NoAnswer)) throw error;
+    tell(`No answer came; the network is slow. Press ${button} again.`, "bad");
+  }
+}
+
+async function signOut(changed) {
+  const { status, body } = await ask("DELETE", "/api/session");
+  if (status !== 200) {
+    tell(wordsOf(body), "bad");
+    return;
+  }
+  session = null;
+  show();
+  tell("You are signed out.");
+  byId("sign-in-title").focus();
   changed();
 }
 

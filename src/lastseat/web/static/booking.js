@@ -2,13 +2,12 @@
 
 import { NoAnswer, ask, pause } from "/static/api.js";
 import { askToSignIn, asksFor, contactId, isStaff, sessionEnded } from "/static/account.js";
+import { follow } from "/static/follow.js";
 import { byId, choose, make, sessionText, tell, wordsOf } from "/static/page.js";
 import { allPlaces, markBusy, refresh } from "/static/sessions.js";
 
 const TRIES = 5;
 const FIRST_PAUSE_MS = 500;
-const ASK_STATUS_MS = 1000;
-const ASK_STATUS_TIMES = 120;
 
 // Where the page asks for each field that the server names.
 const PARTS = { dominant_hand: "hand", attending_location: "place" };
@@ -88,9 +87,12 @@ async function settle(exam, answer, changed) {
   } else if (answer.status === 202) {
     tell(`Your seat is secured: ${sessionText(exam)}. It is being confirmed…`, "good");
     await changed();
-    followUp(exam, answer.body.statusUrl, changed);
+    follow(answer.body.booking.booking_id, exam, changed);
+  } else if (answer.status === 201) {
+    tell(`You are booked: ${sessionText(exam)}.`, "good");
+    await changed();
   } else if (answer.status < 300) {
-    tell(answer.status === 201 ? `You are booked: ${sessionText(exam)}.` : wordsOf(answer.body), "good");
+    tell(`Your booking was cancelled meanwhile: ${sessionText(exam)}. To book it anew, press Book.`);
     await changed();
   } else {
     tell(refusalText(answer.body), "bad");
@@ -102,31 +104,6 @@ function refusalText(body) {
   if (body.code === "SESSION_FULL") return "This session is full now. Look for another one: seats that others give back show up here.";
   if (body.code === "ALREADY_BOOKED") return "You already have a seat in this session. It is under My bookings.";
   return wordsOf(body);
-}
-
-async function followUp(exam, statusUrl, changed) {
-  for (let time = 0; time < ASK_STATUS_TIMES; time += 1) {
-    await pause(ASK_STATUS_MS);
-    const state = await stateOf(statusUrl);
-    if (state === null || state.is_active === "Pending") continue;
-    if (state.is_active === "Refused" || state.is_active === "Failed") {
-      tell(`${sessionText(exam)} could not be booked: ${state.reason ?? "no reason was given"}. The seat was given back.`, "bad");
-    } else if (state.is_active !== "Cancelled") {
-      tell(`Confirmed. You are booked: ${sessionText(exam)}.`, "good");
-    }
-    await changed();
-    return;
-  }
-}
-
-async function stateOf(statusUrl) {
-  try {
-    const { status, body } = await ask("GET", statusUrl);
-    return status === 200 ? body.booking : null;
-  } catch (error) {
-    if (error instanceof NoAnswer) return null;
-    throw error;
-  }
 }
 
 /** The same wish finds its key again, also after the page was loaded anew. */

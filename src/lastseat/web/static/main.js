@@ -3,10 +3,9 @@
 import { startAccount } from "/static/account.js";
 import { book } from "/static/booking.js";
 import { showMine } from "/static/mine.js";
-import { tell } from "/static/page.js";
 import { refresh, startSessions } from "/static/sessions.js";
 
 const changed = () => Promise.all([showMine(), refresh()]);
 
 startSessions((exam) => book(exam, changed));
-startAccount(showMine).catch(() => tell("The page could not find out whether you are signed in. Load it again.", "bad"));
+startAccount(showMine);

@@ -2,6 +2,7 @@
 
 import { NoAnswer, ask } from "/static/api.js";
 import { contactId, sessionEnded } from "/static/account.js";
+import { follow } from "/static/follow.js";
 import { byId, choose, make, sessionText, setText, tell, wordsOf } from "/static/page.js";
 import { markMine, refresh } from "/static/sessions.js";
 
@@ -10,6 +11,9 @@ const OVER = /^(cancell?ed|refused|failed|inactive|false|no)$/i;
 const CANCELLABLE = /^(active|pending|true|yes|confirmed)$/i;
 const WORDS = { active: "Booked", pending: "Seat secured, being confirmed" };
 
+const PAGE = 100;
+
+const idOf = (booking) => String(booking.booking_id ?? booking.hubspot_id);
 const stateOf = (booking) => booking.is_active ?? booking.booking_status ?? "";
 
 /** Read the bookings and show them. */
@@ -20,9 +24,9 @@ export async function showMine() {
     return;
   }
   try {
-    const { status, body } = await ask("GET", `/api/bookings/list?contactId=${contactId()}&limit=100`);
+    const { status, body, bookings } = await allPages();
     if (status === 401) sessionEnded();
-    else if (status === 200) render(body.bookings);
+    else if (status === 200) render(bookings);
     else setText(byId("mine-state"), wordsOf(body));
   } catch (error) {
     if (!(error instanceof NoAnswer)) throw error;
@@ -30,14 +34,34 @@ export async function showMine() {
   }
 }
 
+async function allPages() {
+  // Race: a booking made between two pages moves the others on; each is shown once.
+  const bookings = new Map();
+  for (let page = 1; ; page += 1) {
+    const { status, body } = await ask("GET", `/api/bookings/list?contactId=${contactId()}&limit=${PAGE}&page=${page}`);
+    if (status !== 200) return { status, body };
+    for (const booking of body.bookings) bookings.set(idOf(booking), booking);
+    if (page >= body.pagination.pages) return { status, body, bookings: [...bookings.values()] };
+  }
+}
+
 function render(bookings) {
   const held = bookings.filter((booking) => !OVER.test(stateOf(booking)));
   const old = bookings.filter((booking) => OVER.test(stateOf(booking)));
+  const focused = document.activeElement?.closest?.("#mine-list .card")?.dataset.booking;
   setText(byId("mine-state"), held.length ? "" : "You have no bookings yet.");
   byId("mine-list").replaceChildren(...held.map(item));
   byId("mine-old").hidden = old.length === 0;
   byId("mine-old-list").replaceChildren(...old.map(item));
+  if (focused) focusOn(focused);
   markMine(held);
+  for (const booking of held.filter((one) => stateOf(one) === "Pending")) follow(booking.booking_id, booking, showMine);
+}
+
+/** Back to the button of a booking whose card was made anew; without one, to the heading. */
+function focusOn(id) {
+  const card = [...byId("mine-list").children].find((one) => one.dataset.booking === id);
+  (card?.querySelector("button") ?? byId("mine-title")).focus({ preventScroll: true });
 }
 
 function item(booking) {
@@ -46,6 +70,7 @@ function item(booking) {
     make("h3", { textContent: booking.mock_type ?? booking.mock_exam_name ?? "Session" }),
     make("p", { className: "where", textContent: sessionText({ ...booking, mock_type: " " }).replace(/^[ ,]+/, "") }),
     make("p", { className: `state ${state.toLowerCase()}`, textContent: WORDS[state.toLowerCase()] ?? state }));
+  card.dataset.booking = idOf(booking);
   if (booking.reason) card.append(make("p", { className: "soft", textContent: booking.reason }));
   if (CANCELLABLE.test(state)) card.append(make("p", {}, cancelButton(booking)));
   return card;
@@ -60,7 +85,10 @@ function cancelButton(booking) {
 
 async function cancel(booking) {
   byId("confirm-what").textContent = sessionText(booking);
-  if ((await choose(byId("confirm"))) !== "cancel") return;
+  if ((await choose(byId("confirm"))) !== "cancel") {
+    focusOn(idOf(booking));  // the card may have been made anew behind the dialog
+    return;
+  }
   tell("Cancelling…");
   try {
     const bookingIds = [booking.hubspot_id ?? booking.booking_id];

@@ -27,9 +27,16 @@ export const wordsOf = (body) => body?.error ?? "Something went wrong. Please tr
 const dayFormat = new Intl.DateTimeFormat("en-CA", {
   weekday: "long", year: "numeric", month: "long", day: "numeric", timeZone: "UTC",
 });
-const momentFormat = new Intl.DateTimeFormat("en-CA", {
-  weekday: "short", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit",
+const momentFormat = (timeZone) => new Intl.DateTimeFormat("en-CA", {
+  weekday: "short", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23",
+  timeZoneName: "short", timeZone,
 });
+let moments = momentFormat(undefined);
+
+/** Show moments in the school's time zone, wherever the student is. */
+export function showZone(timeZone) {
+  moments = momentFormat(timeZone);
+}
 
 /** A date without a time belongs to no time zone: it is shown as written. */
 export function dayText(date) {
@@ -37,7 +44,7 @@ export function dayText(date) {
   return Number.isNaN(moment.getTime()) ? "Date to be announced" : dayFormat.format(moment);
 }
 
-export const momentText = (moment) => momentFormat.format(moment);
+export const momentText = (moment) => moments.format(moment);
 
 export const timeText = (time) => (time ?? "").slice(0, 5);
 
