@@ -27,6 +27,7 @@ from lastseat.stores.cursors import UpkeepStore
 from lastseat.stores.gate import GateKeeper, GateStore
 from lastseat.stores.hubspot import HubSpotClient
 from lastseat.stores.hubspot_codec import Codec
+from lastseat.stores.jwks import SigningKeys
 from lastseat.stores.ledger import Ledger
 from lastseat.stores.link_memory import RememberingHubSpot
 from lastseat.stores.postgres import PostgresDatabase
@@ -101,13 +102,18 @@ class _Parts:
     relay: Relay
     watch: Watch
     checker: Checker
+    keys: SigningKeys | None
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncGenerator[None]:
         """Start listening and offering the relay; stop in reverse, letting calls under way end."""
         _rest_the_collector()
         self.bulletin.start()
+        if self.keys is not None:
+            await self.keys.fetch()  # before anybody asks with a token
         running = [asyncio.create_task(part.run()) for part in (self.watch, self.checker, self.relay)]
+        if self.keys is not None:
+            running.append(asyncio.create_task(self.keys.run()))
         try:
             yield
         finally:
@@ -171,7 +177,8 @@ def build(settings: Settings) -> Services:
     staff_exams = StaffExamReads(ledger, looks, views)
     checker = Checker(exams, staff_exams, bookings, ledger, ledger, settings)
     bulletin.subscribe(checker.hear)
-    parts = _Parts(settings, database, ledger, trips, views, bulletin, hubspot, budget, relay, watch, checker)
+    keys = SigningKeys(settings.supabase_url) if settings.supabase_url else None
+    parts = _Parts(settings, database, ledger, trips, views, bulletin, hubspot, budget, relay, watch, checker, keys)
     return Services(
         settings=settings,
         exams=exams,
@@ -189,6 +196,7 @@ def build(settings: Settings) -> Services:
         live=exams,
         news=bulletin.subscribe,
         tally=RedisTally(trips),
+        keys=keys.find if keys is not None else None,
         figures=lambda labels: (*exams.figures.lines(labels), *readiness.lines(labels)),
     )
 

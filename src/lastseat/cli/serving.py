@@ -51,8 +51,9 @@ class Stores(NamedTuple):
 def serve(host: str | None, port: int | None, processes: int | None) -> None:
     """Run the service with the settings of the environment.
 
-    Needs HUBSPOT_ACCESS_TOKEN and SUPABASE_JWT_SECRET. Without SUPABASE_DB_URL (or SUPABASE_URL) and REDIS_URL it
-    brings a Postgres and a Valkey of its own, kept in LASTSEAT_DATA_DIR. Ctrl-C stops it.
+    Needs HUBSPOT_ACCESS_TOKEN, and SUPABASE_JWT_SECRET or SUPABASE_URL to verify tokens. Without SUPABASE_DB_URL
+    (or SUPABASE_URL) and REDIS_URL it brings a Postgres and a Valkey of its own, kept in LASTSEAT_DATA_DIR. Ctrl-C
+    stops it.
     """
     given = {"host": host, "port": port, "processes": processes}
     said: dict[str, object] = {name: value for name, value in given.items() if value is not None}

@@ -58,7 +58,7 @@ class Site(FastAPI):
 def create_app(services: Services) -> FastAPI:
     """The ASGI application; raise SetupError when tokens could not be verified."""
     demo = services.settings.demo
-    tokens, access, metrics = auth.tokens_for(services.settings), AccessLog(), Metrics()
+    tokens, access, metrics = auth.tokens_for(services.settings, services.keys), AccessLog(), Metrics()
     limits = Limits(services.settings, services.tally)
 
     fanout = Fanout(services.live, services.settings) if services.live is not None else None

@@ -17,6 +17,7 @@ from lastseat.settings import Settings
 from lastseat.web.fields import is_record_id
 from lastseat.web.limits import Limits
 from lastseat.web.roles import PERMISSIONS
+from lastseat.web.services import KeyLookup
 
 COOKIE = "lastseat_session"
 ALGORITHM = "HS256"
@@ -39,10 +40,16 @@ class Session(NamedTuple):
 
 
 class Tokens:
-    """Verifies tokens signed with one secret; remembers good ones briefly, never past their `exp`."""
+    """Verifies tokens of one secret, of the project's signing keys, or of both; `keys` finds one by its id.
 
-    def __init__(self, secret: str, *, now: Callable[[], float] = time.time) -> None:
+    Good ones are remembered briefly, never past their `exp`.
+    """
+
+    def __init__(
+        self, secret: str | None, *, keys: KeyLookup | None = None, now: Callable[[], float] = time.time
+    ) -> None:
         self._secret = secret
+        self._keys = keys
         self._now = now
         self._known: OrderedDict[bytes, tuple[float, Session]] = OrderedDict()
 
@@ -62,14 +69,16 @@ class Tokens:
 
     def sign(self, *, subject: str, ttl_s: float, contact_id: str) -> str:
         """A student's token that this object verifies; for the demo."""
+        assert self._secret is not None, "the demo has a secret"
         return sign(self._secret, subject=subject, ttl_s=ttl_s, contact_id=contact_id)
 
     def _claims(self, token: str) -> dict[str, Any]:
         try:
-            return jwt.decode(  # pyright: ignore[reportUnknownMemberType]  # its key type is of a package that HS256 needs not
+            key, algorithm = self._key_of(token)
+            return jwt.decode(
                 token,
-                self._secret,
-                algorithms=[ALGORITHM],
+                key,
+                algorithms=[algorithm],
                 audience=AUDIENCE,
                 leeway=LEEWAY_S,
                 options={"require": ["exp", "aud", "sub"]},
@@ -79,6 +88,19 @@ class Tokens:
         except jwt.PyJWTError as error:
             raise _bad_token("The token is not valid here.") from error
 
+    def _key_of(self, token: str) -> tuple[jwt.PyJWK | str, str]:
+        """The key and its own algorithm. The header's `kid` only chooses among ours; its `alg` chooses nothing.
+
+        Were it to choose, a token signed HS256 with a public key for its secret would be good.
+        """
+        kid = jwt.get_unverified_header(token).get("kid") if self._keys is not None else None
+        key = self._keys(kid) if self._keys is not None and isinstance(kid, str) else None
+        if key is not None:
+            return key, key.algorithm_name
+        if self._secret is None:
+            raise _bad_token("The token is not valid here.")
+        return self._secret, ALGORITHM
+
     def _remember(self, digest: bytes, session: Session, now: float) -> None:
         self._known[digest] = (min(session.expires_at, now + _KNOWN_S), session)
         self._known.move_to_end(digest)
@@ -86,20 +108,23 @@ class Tokens:
             self._known.popitem(last=False)
 
 
-def tokens_for(settings: Settings) -> Tokens:
-    """There is no default secret: only a demo of one process makes up its own."""
+def tokens_for(settings: Settings, keys: KeyLookup | None = None) -> Tokens:
+    """By the secret, the project's signing keys or both; only a demo of one process makes up a secret of its own."""
     secret = settings.supabase_jwt_secret
     if secret is None and settings.demo and settings.processes == 1:
         return Tokens(secrets.token_hex(SECRET_LEAST))
+    if secret is None and settings.supabase_url and not settings.demo:
+        return Tokens(None, keys=keys)
     if secret is None:
         raise SetupError(
-            "SUPABASE_JWT_SECRET is not set.", way_out="Copy it from Supabase: Settings, API, JWT secret."
+            "SUPABASE_JWT_SECRET is not set.",
+            way_out="Copy it from Supabase (Settings, JWT keys), or set SUPABASE_URL: its signing keys will do.",
         )
     if len(secret.get_secret_value().encode()) < SECRET_LEAST:
         raise SetupError(
             "SUPABASE_JWT_SECRET is too short.", way_out=f"Use the project's own, at least {SECRET_LEAST} characters."
         )
-    return Tokens(secret.get_secret_value())
+    return Tokens(secret.get_secret_value(), keys=keys)
 
 
 def sign(
@@ -116,9 +141,7 @@ def sign(
     if contact_id is not None:
         metadata["contact_id"] = contact_id
     claims = {"sub": subject, "aud": AUDIENCE, "role": AUDIENCE, "iat": now, "exp": now + int(ttl_s)}
-    return jwt.encode(  # pyright: ignore[reportUnknownMemberType]  # see Tokens._claims
-        {**claims, "app_metadata": metadata}, secret, algorithm=ALGORITHM
-    )
+    return jwt.encode({**claims, "app_metadata": metadata}, secret, algorithm=ALGORITHM)
 
 
 def session_of(request: Request) -> Session | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
+import jwt
 import msgspec
 
 from lastseat.model import (
@@ -25,6 +26,9 @@ from lastseat.model_upkeep import AsideAnswer, AsidePage
 from lastseat.ports import Tally
 from lastseat.settings import Settings
 from lastseat.writes.move import Moved
+
+KeyLookup = Callable[[str], jwt.PyJWK | None]
+"""A signing key of the project by its id, with the one algorithm that it is for; None for an unknown id."""
 
 
 class ExamBodies(Protocol):
@@ -161,7 +165,8 @@ class Services:
     `ready` says of each part `{"ok": bool, "detail": str}`, with `"needed": False` for a part whose loss only
     makes the service slower. `samples` is asked in demo mode only. Without `live` nothing takes the hot lane and
     there are no live seats; `news(listener)` tells own outcomes. Without `tally` each process limits alone.
-    `figures(labels)` are lines for /metrics.
+    `keys` are the project's signing keys, None where only the secret counts. `figures(labels)` are lines for
+    /metrics.
     """
 
     settings: Settings
@@ -180,4 +185,5 @@ class Services:
     live: LiveExams | None = None
     news: Callable[[Callable[[Announcement], None]], None] | None = None
     tally: Tally | None = None
+    keys: KeyLookup | None = None
     figures: Callable[[str], Iterable[str]] | None = None
