@@ -66,11 +66,14 @@ class Refused(LastseatError):
 
 
 class Unavailable(LastseatError):
-    """Nothing happened; the same request may succeed after `retry_after_s` seconds."""
+    """Nothing happened; the same request may succeed after `retry_after_s` seconds. `unsent`: it never left us."""
 
-    def __init__(self, message: str, *, code: Code = "UNAVAILABLE", retry_after_s: float = 1.0) -> None:
+    def __init__(
+        self, message: str, *, code: Code = "UNAVAILABLE", retry_after_s: float = 1.0, unsent: bool = False
+    ) -> None:
         super().__init__(message, code=code)
         self.retry_after_s = retry_after_s
+        self.unsent = unsent
 
 
 class LeaseLost(Unavailable):

@@ -8,7 +8,18 @@ from lastseat.errors import Unavailable
 from lastseat.model import Record
 from tests.fault.kit import EXAM, LONG_AGO, cancelling, wish
 from tests.fault.test_relay import settled_by
-from tests.fault.world import until
+from tests.fault.world import World, until
+
+PATIENT = {"lease_s": 60.0, "deadline_s": 30.0}
+"""So that a slow machine ends no term and no wait."""
+
+
+@pytest.fixture
+async def patient(schema_database_url):
+    world = World(schema_database_url, **PATIENT)
+    await world.exams()
+    yield world
+    await world.close()
 
 
 async def imported(ledger, hubspot, key="OLD-1", **fields) -> str:
@@ -68,34 +79,46 @@ async def test_imported_and_own_bookings_are_each_read_in_a_call_of_their_own(le
     assert sorted(names for _, names in hand.hubspot.calls) == sorted([[hubspot_id], [mine.booking_id]])
 
 
-async def test_the_relay_looks_again_at_a_cancelled_import_and_books_on(world, rows):
-    hubspot_id = await imported(world.ledger, world.hubspot)
-    world.start()
-    world.hubspot.fates.append("lost")
-    assert await world.cancel(hubspot_id) == "cancelled"
+async def test_the_relay_looks_again_at_a_cancelled_import_and_books_on(patient, rows):
+    hubspot_id = await imported(patient.ledger, patient.hubspot)
+    patient.start()
+    patient.hubspot.fates.append("lost")
+    assert await patient.cancel(hubspot_id) == "cancelled"
     await rows.due_now()
-    assert (await world.book("1")).state == "booked"
-    await until(settled_by(rows))
+    assert (await patient.book("1")).state == "booked"
+    await until(settled_by(rows), 30)
 
 
 @pytest.mark.parametrize("fault", [Unavailable("away"), RuntimeError("a fault of ours")])
-async def test_looking_again_never_stops_the_sending(world, rows, fault, monkeypatch):
+async def test_looking_again_never_stops_the_sending(patient, rows, fault, monkeypatch):
     """Whatever goes wrong with it, every time: seats come first, and it waits."""
-    world.hubspot.fates.append("lost")
-    world.start()
-    assert (await world.book("1")).state == "booked"
-    term = world.relay.term
+    patient.hubspot.fates.append("lost")
+    patient.start()
+    assert (await patient.book("1")).state == "booked"
+    term = patient.relay.term
 
     async def broken(term, limit):
         raise fault
 
-    monkeypatch.setattr(world.ledger, "to_verify", broken)
+    monkeypatch.setattr(patient.ledger, "to_verify", broken)
     await rows.due_now()
     for contact in "2345":
-        assert (await world.book(contact)).state == "booked"
-    assert world.relay.term == term
+        assert (await patient.book(contact)).state == "booked"
+    assert patient.relay.term == term
     monkeypatch.undo()
-    await until(settled_by(rows))
+    await until(settled_by(rows), 30)
+
+
+async def test_rows_that_an_answered_error_may_have_marked_are_taken_over(patient, rows):
+    """A pooler that lost the server says so in many ways; the lease lives on, and nobody else looks after them."""
+    failing = iter([Unavailable("DbHandler exited")])
+    patient.database.fault = lambda function, moment: (
+        next(failing, None) if (function, moment) == ("send", "after") else None
+    )
+    patient.start()
+    assert (await patient.book("1")).state == "booked"
+    assert patient.relay.term == 2
+    assert len(patient.hubspot.records) == 1
 
 
 @pytest.mark.parametrize("when", ["sending", "looking again"])

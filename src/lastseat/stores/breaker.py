@@ -72,18 +72,20 @@ class Breaker:
         """Half-open: one caller asks, for all. Race: the others must not follow it into a time-out."""
         left_s = self._retry_at - self._clock()
         if self._asking or left_s > 0:
-            raise Unavailable(f"Supabase is away: {self.away_because}", retry_after_s=max(left_s, _LEAST_S))
+            away_s = max(left_s, _LEAST_S)
+            raise Unavailable(f"Supabase is away: {self.away_because}", retry_after_s=away_s, unsent=True)
         self._asking = True
         try:
             async with asyncio.timeout(self._settings.breaker_probe_s):
                 await self._inner.call(*_ANY_QUESTION)
         except TimeoutError:
-            error = Unavailable("Supabase is away: it does not answer", retry_after_s=self._wait_s)
+            error = Unavailable("Supabase is away: it does not answer", retry_after_s=self._wait_s, unsent=True)
             self._open(error)
             raise error from None
         except LastseatError as error:
             self._open(error)
-            raise Unavailable(f"Supabase is away: {error.message}", retry_after_s=self._wait_s) from error
+            away = f"Supabase is away: {error.message}"
+            raise Unavailable(away, retry_after_s=self._wait_s, unsent=True) from error
         finally:
             self._asking = False
         self._heard()

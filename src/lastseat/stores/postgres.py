@@ -134,7 +134,7 @@ class PostgresDatabase:
         line = str(error).splitlines()[0] if str(error) else "no answer in time"
         if isinstance(error, _REFUSALS):
             return Shut(f"{where}: {line}", way_out="Check the user, password and database in SUPABASE_DB_URL.")
-        return Unavailable(f"{where}: cannot be reached ({type(error).__name__}: {line})")
+        return Unavailable(f"{where}: cannot be reached ({type(error).__name__}: {line})", unsent=True)
 
 
 def _place(url: str) -> str:

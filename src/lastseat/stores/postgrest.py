@@ -8,7 +8,7 @@ import aiohttp
 import msgspec
 
 from lastseat.errors import LastseatError, SetupError, Unavailable, Uncertain
-from lastseat.stores.sqlstates import VALUES, Shut, meaning_of
+from lastseat.stores.sqlstates import Shut, meaning_of, proves_abort
 
 _SCHEMA = "lastseat_api"
 _SHOWN = 6  # Limit: more of a key is never written anywhere
@@ -69,7 +69,7 @@ class PostgrestDatabase:
             async with request as reply:
                 body = await reply.read()
         except aiohttp.ClientConnectorError as error:
-            raise Unavailable(f"{where}: cannot be reached ({error.strerror or 'no answer'})") from error
+            raise Unavailable(f"{where}: cannot be reached ({error.strerror or 'no answer'})", unsent=True) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Uncertain(f"{where}: the reply was lost ({type(error).__name__})") from error
         if reply.status >= 300:
@@ -101,12 +101,16 @@ def _mapped(status: int, body: bytes, where: str) -> LastseatError:
         problem = _Problem()
     code, message = problem.code or "", problem.message or ""
     # PostgREST says 500 also where Postgres refused a value; else it is unknown what happened behind it.
-    if status >= 500 and not code.startswith(VALUES):
+    if status >= 500 and not proves_abort(code):
         return Uncertain(f"{where}: answered {status} {code}".rstrip())
     if status in {401, 403} and not code.startswith("LS"):
         line = message.splitlines()[0] if message else "no reason given"
         return Shut(f"{where}: SUPABASE_SERVICE_KEY was refused ({status}: {line})", way_out=_KEY_ADVICE)
-    return meaning_of(code or str(status), message, where)
+    if not code:
+        # The gateway before PostgREST turned it away (404, 429) or on (302). 408: it did not wait for the answer.
+        kind = Uncertain if status == 408 else Unavailable
+        return kind(f"{where}: {message.splitlines()[0] if message else 'no message'} ({status})")
+    return meaning_of(code, message, where)
 
 
 def _place(url: str) -> str:

@@ -9,6 +9,10 @@ VALUES: Final = ("22", "23", "54")
 
 APPLY: Final = "Run `lastseat schema apply`, or paste `lastseat schema print` into Supabase's SQL editor."
 
+_ABORTED_CLASSES: Final = (*VALUES, "0A", "26", "28", "3D", "3F", "42", "53", "55", "P0")
+_ABORTED: Final = frozenset({"25006", "25P02", "57014"})
+_BEFORE_POSTGRES: Final = ("PGRST1", "PGRST2", "PGRST3")
+
 _NO_SCHEMA: Final = frozenset({"42883", "3F000", "42P01", "PGRST202"})
 _NOT_EXPOSED: Final = "PGRST106"
 _NOT_ALLOWED: Final = "42501"
@@ -23,14 +27,22 @@ class Shut(Unavailable):
         self.way_out = way_out
 
 
+def proves_abort(state: str) -> bool:
+    """Whether an error says that nothing happened: the statement was refused or ended while it ran.
+
+    Anything else may have come after the commit: the connection broke (08), the server ended (57P), a pooler or the
+    disk failed (XX, 58), a deadlock (40, which is to be sent again anyway), or a word that is not known here.
+    """
+    return state in _ABORTED or state.startswith((*_ABORTED_CLASSES, *_BEFORE_POSTGRES, "LS"))
+
+
 def meaning_of(state: str, message: str, where: str) -> LastseatError:
     """The error to raise for an error that Postgres or PostgREST itself reported."""
     line = message.splitlines()[0] if message else "no message"
     sentence = f"{where}: {line} ({state})"
     if state == "LS001":
         return LeaseLost(line)
-    if state.startswith(("08", "40")) or state in {"57P01", "57P02"}:
-        # The connection broke, a deadlock, or the server was told to stop: perhaps just after the commit.
+    if not proves_abort(state):
         return Uncertain(sentence)
     if state.startswith(VALUES):
         return Refused(f"the database refused the values: {line}")

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Coroutine
 from typing import Protocol
 
-from lastseat.errors import LastseatError, LeaseLost, Uncertain
+from lastseat.errors import LastseatError, LeaseLost, Unavailable, Uncertain
 from lastseat.model import Backlog, Lease, OutboxKind, OutboxRow
 from lastseat.ports import Bulletin, RateBudget, RelayLedger, Slot
 from lastseat.settings import Settings
@@ -241,6 +241,11 @@ class Relay:
         rows: list[OutboxRow] = []
         try:
             rows = await self._ledger.send(term, kind, size * len(slots))
+        except LastseatError as error:
+            if isinstance(error, LeaseLost) or (isinstance(error, Unavailable) and error.unsent):
+                raise
+            # Crash: rows may be marked in this term, and only the next one looks after them, whatever was answered.
+            raise Uncertain(error.message) from error
         finally:
             parts = [rows[start : start + size] for start in range(0, len(rows), size)]
             for slot in slots[len(parts) :]:
