@@ -39,10 +39,10 @@ class FullDelivery(Delivery):
         bookings, new exams, or known ones.
         """
         if not rows[0].kind.startswith("exam"):
-            if rows[0].claim_id is not None:
-                return await super().look(slot, rows)
-            records = await self.hubspot.read_bookings(slot, [row.key for row in rows], by_key=False)
-            return {record.hubspot_id: record for record in records}
+            if rows[0].kind == "cancel" and rows[0].claim_id is None:
+                records = await self.hubspot.read_bookings(slot, [row.key for row in rows], by_key=False)
+                return {record.hubspot_id: record for record in records}
+            return await super().look(slot, rows)
         by_key = rows[0].kind in _MADE
         records = await self.hubspot.read_exams(slot, [row.key for row in rows], by_key=by_key)
         name = self.settings.hubspot_exam_key
