@@ -121,6 +121,12 @@ class Rows:
     async def do(self, statement: str, *values) -> None:
         await self._connection.execute(statement, *values)
 
+    async def blocked(self) -> bool:
+        """Whether somebody in this database waits for a row or an index entry that another transaction holds."""
+        here = "select l.pid from pg_locks l join pg_database d on d.oid = l.database"
+        waiting = f"select from pg_locks where not granted and pid in ({here} where d.datname = current_database())"
+        return bool(await self.of(waiting))
+
     async def end_lease(self) -> None:
         """As if its holder had died long ago."""
         await self.do("update hubspot_sync.relay_lease set expires_at = '-infinity'")

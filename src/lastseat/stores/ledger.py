@@ -46,6 +46,7 @@ from lastseat.stores.sql_calls import SqlCalls
 
 log = logging.getLogger(__name__)
 
+_UNDECIDED = "the ledger has not decided yet"
 _ASKED_AGAIN = 3  # Limit: rounds for wishes that met their key in another transaction.
 
 
@@ -92,7 +93,7 @@ class _Change(msgspec.Struct):
 
 
 class _MoveAnswer(msgspec.Struct):
-    outcome: ClaimOutcome | Literal["not_found", "no_contact", "not_active", "same_exam"]
+    outcome: ClaimOutcome | Literal["not_found", "no_contact", "not_active", "same_exam", "conflict"]
     exam_id: ExamId | None = None
     claim: Claim | None = None
     detail: str | None = None
@@ -179,14 +180,14 @@ class Ledger(SqlCalls):
         for again in range(_ASKED_AGAIN):
             # Race: another exam's transaction took a key of ours meanwhile; asked again, the key is found.
             met = [n for n, answer in enumerate(asked.answers) if answer.outcome == "conflict"]
-            if not met:
-                return _claim_answers(asked)
-            for group in [met] if again == 0 else [[n] for n in met]:
+            for group in [met] if met and again == 0 else [[n] for n in met]:
                 more = await self._call("claim", {"claims": [claims[n] for n in group]}, _Answers)
                 asked.gates += more.gates
                 for n, answer in zip(group, more.answers, strict=True):
                     asked.answers[n] = answer
-        raise Uncertain("the ledger has not decided yet")
+        if any(answer.outcome == "conflict" for answer in asked.answers):
+            raise Uncertain(_UNDECIDED)
+        return _claim_answers(asked)
 
     async def lookup(self, claims: Sequence[ClaimRequest]) -> list[ClaimAnswer]:
         """Say what `claim` would answer, without giving a seat."""
@@ -233,6 +234,12 @@ class Ledger(SqlCalls):
     async def move_booking(self, wish: MoveRequest) -> tuple[MoveAnswer, Announcement]:
         """Claim the new seat and queue the old booking's cancel behind it, or neither."""
         asked = await self._call("move_booking", wish, _MoveAnswer)
+        for _ in range(_ASKED_AGAIN):  # Race: as in `claim`
+            if asked.outcome != "conflict":
+                break
+            asked = await self._call("move_booking", wish, _MoveAnswer)
+        if asked.outcome == "conflict":
+            raise Uncertain(_UNDECIDED)
         news = Announcement(gates=asked.gates, contacts=asked.contacts)
         if asked.outcome in ("not_found", "no_contact", "not_active", "same_exam"):
             return MoveAnswer(trouble=asked.outcome), news
@@ -301,7 +308,11 @@ class Ledger(SqlCalls):
     ) -> tuple[Announcement, list[int]]:
         """Take what HubSpot holds for them; what is not as it should be there is queued to be put right."""
         rows = [
-            {"outbox_id": row.outbox_id, "facts": None if record is None else self._facts(record, row.kind)}
+            {
+                "outbox_id": row.outbox_id,
+                "attempts": row.attempts,
+                "facts": None if record is None else self._facts(record, row.kind),
+            }
             for row, record in found
         ]
         answer = await self._call("verified", {"term": term, "found": rows}, _News)

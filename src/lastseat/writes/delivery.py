@@ -177,7 +177,6 @@ class Errand:
         todo = self._sendable(rows)
         unsure = [row for row in todo if row.taken_over]
         if unsure:
-            self._doubtful |= {self._ident(row) for row in unsure}
             fresh = [row for row in todo if not row.taken_over]
             todo = fresh + await self._read_back(unsure)
         await self._deliver(todo)
@@ -229,6 +228,7 @@ class Errand:
     def _sendable(self, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
         # HubSpot: the same id twice in a batch is a 400 for the whole batch. The last word counts.
         latest = {self._ident(row): row for row in rows}
+        self._doubtful |= {self._ident(row) for row in rows if row.taken_over}
         for ident, row in latest.items():
             if not all(ident.split(">")):
                 reason = "It has no HubSpot id to write to."

@@ -24,9 +24,11 @@ begin
     select o.outbox_id into queued from outbox o
      where o.kind = 'cancel' and o.state in ('waiting', 'sent')
        and (o.claim_id = found_claim or o.hubspot_id = found_record) limit 1;
+    -- Asked for on its own now, it no longer waits for the booking that it was to make room for. Race: HubSpot refuses
+    -- that booking, and settle drops this row while we wait for it; the state is checked again under its lock.
+    update outbox set after_booking = null where outbox_id = queued and state in ('waiting', 'sent')
+    returning outbox_id into queued;
     if queued is not null then
-        -- Asked for on its own now, it no longer waits for the booking that it was to make room for.
-        update outbox set after_booking = null where outbox_id = queued and after_booking is not null;
         return queued;
     end if;
     update claims set cancel_requested_at = now(), updated_at = now() where claims.claim_id = found_claim;

@@ -281,7 +281,11 @@ begin
         perform pg_advisory_xact_lock_shared(7261);
     end if;
     perform 1 from hubspot_mock_exams e
-      where e.hubspot_id in (select o.exam_id from outbox o where o.outbox_id = any (ids))
+      where e.hubspot_id in (
+            select o.exam_id from outbox o where o.outbox_id = any (ids)
+            -- Race: another settlement queues a newer total of the exam, and two may not wait; see below.
+            union select o.exam_id from outbox o, jsonb_array_elements(coalesce(args -> 'retry', '[]')) r
+                   where o.outbox_id = (r ->> 'outbox_id')::bigint and o.kind = 'count')
       order by e.hubspot_id for update;
 
     mirrored := mirror_bookings(facts_written(written, '{create,cancel}') || survivors(written), null);
@@ -324,15 +328,19 @@ begin
     perform bind_exams(exam_ids);
 
     update outbox o set
-        -- A newer total of the exam waits already, and says more.
-        state = case when o.kind = 'count' and exists (
-                          select from outbox p where p.exam_id = o.exam_id and p.kind = 'count' and p.state = 'waiting')
-                     then 'dropped' else 'waiting' end,
+        -- A newer total of the exam waits or is under way, and says more.
+        state = case when n.newer then 'dropped' else 'waiting' end,
+        done_at = case when n.newer then now() end,
         not_before = clock_timestamp() + make_interval(secs => (r ->> 'after_s')::float8),
         last_error = r ->> 'reason',
         uncertain = o.uncertain or coalesce((r ->> 'uncertain')::boolean, false)
       from jsonb_array_elements(coalesce(args -> 'retry', '[]')) r
-     where o.outbox_id = (r ->> 'outbox_id')::bigint and o.state = 'sent' and o.sent_term = given;
+      join outbox q on q.outbox_id = (r ->> 'outbox_id')::bigint
+     cross join lateral (select q.kind = 'count' and exists (
+           select from outbox p where p.exam_id = q.exam_id and p.kind = 'count' and p.outbox_id <> q.outbox_id
+                                  and (p.state = 'waiting' or p.state = 'sent' and p.outbox_id > q.outbox_id)
+           ) as newer) n
+     where o.outbox_id = q.outbox_id and o.state = 'sent' and o.sent_term = given;
 
     return jsonb_build_object(
         'news', news_of(ids, exam_ids, mirrored -> 'contacts'),

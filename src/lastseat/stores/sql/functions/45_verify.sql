@@ -1,5 +1,5 @@
 -- Purpose: look again at sends whose outcome was unknown once, and put right what is not as intended.
--- Inputs: {"term": n, "limit"} or {"term": n, "found": [{"outbox_id", "facts" or null}]}.
+-- Inputs: {"term": n, "limit"} or {"term": n, "found": [{"outbox_id", "attempts", "facts" or null}]}.
 -- Results: rows to look at (OutboxRow); news to announce (Announcement) with the rows that it announces.
 -- Invariant: I5 HubSpot's state ends as intended, whatever arrived late.
 
@@ -61,26 +61,40 @@ create or replace function lastseat_api.verified(args jsonb) returns jsonb
     language plpgsql security definer set search_path = hubspot_sync, pg_temp as $$
 declare
     given bigint := (args ->> 'term')::bigint;
+    found jsonb;
     mirrored jsonb;
     changed jsonb;
     exam_ids text[];
     ids bigint[];
 begin
     perform check_term(given);
-    mirrored := mirror_bookings((select coalesce(jsonb_agg(j.facts), '[]') from judge_found(args -> 'found') j
+    -- Race: staff tries a refused booking again between the look and here. It would be booked, and then cancelled for
+    -- what was seen before; so its exam is locked before it is judged, and a row that has gone on since is left alone.
+    perform lock_exams_of((
+        select coalesce(jsonb_agg(coalesce(nullif(f -> 'facts', 'null'), '{}') || jsonb_build_object(
+                   'key', coalesce(c.booking_id, f -> 'facts' ->> 'key'))), '[]')
+          from jsonb_array_elements(args -> 'found') f
+          join outbox o on o.outbox_id = (f ->> 'outbox_id')::bigint and o.kind not like 'exam%'
+          left join claims c on c.claim_id = o.claim_id));
+    select coalesce(jsonb_agg(f), '[]') into found
+      from jsonb_array_elements(args -> 'found') f
+      join outbox o on o.outbox_id = (f ->> 'outbox_id')::bigint and o.state not in ('waiting', 'sent')
+                   and o.attempts = coalesce((f ->> 'attempts')::integer, o.attempts);
+    mirrored := mirror_bookings((select coalesce(jsonb_agg(j.facts), '[]') from judge_found(found) j
                                   where j.verdict = 'keep'), null);
     insert into outbox (kind, claim_id, booking_id, hubspot_id, exam_id, contact_id, caller, request_id)
     select distinct on (j.hubspot_id) 'cancel', j.claim_id, j.booking_id, j.hubspot_id, j.exam_id, j.contact_id,
            j.caller, j.request_id
-      from judge_found(args -> 'found') j
+      from judge_found(found) j
      where j.verdict = 'cancel' and not exists (
            select from outbox q where (q.claim_id = j.claim_id or q.hubspot_id = j.hubspot_id) and q.kind = 'cancel'
                                   and q.state in ('waiting', 'sent'));
-    changed := mirror_exams(put_right(args -> 'found'), 'hubspot');
+    changed := mirror_exams(put_right(found), 'hubspot');
     update outbox o set verify_at = null, uncertain = false, told = o.told and jsonb_typeof(f -> 'facts') <> 'object'
-      from jsonb_array_elements(args -> 'found') f where o.outbox_id = (f ->> 'outbox_id')::bigint;
+      from jsonb_array_elements(found) f
+     where o.outbox_id = (f ->> 'outbox_id')::bigint and o.state not in ('waiting', 'sent');
     select coalesce(array_agg(o.outbox_id), '{}') into ids
-      from jsonb_array_elements(args -> 'found') f
+      from jsonb_array_elements(found) f
       join outbox o on o.outbox_id = (f ->> 'outbox_id')::bigint and not o.told;
     exam_ids := array(select jsonb_array_elements_text((mirrored -> 'exam_ids') || (changed -> 'exam_ids')));
     return jsonb_build_object('news', news_of(ids, exam_ids, mirrored -> 'contacts') || jsonb_build_object(
