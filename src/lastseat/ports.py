@@ -25,8 +25,6 @@ from lastseat.model import (
     ExamPage,
     Gate,
     Lease,
-    MoveAnswer,
-    MoveRequest,
     OutboxKind,
     OutboxRow,
     Page,
@@ -35,6 +33,7 @@ from lastseat.model import (
     Settlement,
     StaffExam,
 )
+from lastseat.model_moves import MoveAnswer, MoveRequest
 from lastseat.model_upkeep import AsideAnswer, AsidePage, Sample
 
 

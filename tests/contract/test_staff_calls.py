@@ -6,7 +6,8 @@ import asyncpg
 import msgspec
 
 from lastseat.errors import LastseatError
-from lastseat.model import Announcement, ChangeRequest, MoveRequest, SetAside, Settlement
+from lastseat.model import Announcement, ChangeRequest, SetAside, Settlement
+from lastseat.model_moves import MoveRequest
 from lastseat.stores.sqlstates import meaning_of
 from tests.contract.words import EXAM, OTHER, acknowledged, booked, exam, leased, outcomes, wish
 

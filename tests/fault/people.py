@@ -10,7 +10,8 @@ import msgspec
 
 from lastseat.errors import LastseatError, Refused, Unavailable, Uncertain
 from lastseat.evidence import Answer, Ending
-from lastseat.model import CancelRequest, ChangeRequest, ClaimRequest, MoveRequest
+from lastseat.model import CancelRequest, ChangeRequest, ClaimRequest
+from lastseat.model_moves import MoveRequest
 from lastseat.writes.book import fingerprint, mint_ids
 from lastseat.writes.exams import mint_change
 from tests.fault.process import Process

@@ -5,7 +5,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from lastseat.evidence import Answer
 from lastseat.invariants import check_all
-from lastseat.model import CancelRequest, MoveRequest, Record
+from lastseat.model import CancelRequest, Record
+from lastseat.model_moves import MoveRequest
 from lastseat.settings import Settings
 from lastseat.stores.care import Care
 from tests.fault.kit import Hand, exam

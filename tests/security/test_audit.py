@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lastseat.errors import Refused
-from lastseat.model import CancelRequest, ChangeRequest, MoveRequest, SetAside, Settlement
+from lastseat.model import CancelRequest, ChangeRequest, SetAside, Settlement
+from lastseat.model_moves import MoveRequest
 from tests.contract.words import EXAM, OTHER, acknowledged, booked, booking, exam, leased, wish
 
 STAFF = "staff:Ms Okafor"

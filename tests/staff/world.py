@@ -6,7 +6,8 @@ import uuid
 from datetime import UTC, date, datetime, timedelta
 
 from lastseat.errors import Refused
-from lastseat.model import CancelRequest, ChangeRequest, MoveRequest, Record, RowResult
+from lastseat.model import CancelRequest, ChangeRequest, Record, RowResult
+from lastseat.model_moves import MoveRequest
 from lastseat.writes.book import fingerprint, mint_ids
 from lastseat.writes.exams import ExamChanger, mint_change
 from lastseat.writes.move import Mover

@@ -21,9 +21,9 @@ from lastseat.model import (
     ContactId,
     ExamId,
     Gate,
-    MoveRequest,
     StaffExam,
 )
+from lastseat.model_moves import MoveRequest
 from lastseat.model_upkeep import AsideAnswer, AsidePage, AsideRow
 from lastseat.settings import Settings
 from lastseat.web.auth import sign

@@ -31,8 +31,6 @@ from lastseat.model import (
     ExamPage,
     Gate,
     Lease,
-    MoveAnswer,
-    MoveRequest,
     OutboxKind,
     OutboxRow,
     Page,
@@ -40,6 +38,7 @@ from lastseat.model import (
     Settlement,
     StaffExam,
 )
+from lastseat.model_moves import MoveAnswer, MoveRequest
 from lastseat.ports import Database
 from lastseat.stores.hubspot_codec import Codec, Facts
 from lastseat.stores.sql_calls import SqlCalls

@@ -5,7 +5,8 @@ from uuid import UUID
 from fastapi import FastAPI, Request, Response
 
 from lastseat.errors import Refused
-from lastseat.model import Booking, Change, ChangeKind, ChangeRequest, ExamId, Identity, MoveRequest
+from lastseat.model import Booking, Change, ChangeKind, ChangeRequest, ExamId, Identity
+from lastseat.model_moves import MoveRequest
 from lastseat.web import answers, roles
 from lastseat.web.auth import identity_of
 from lastseat.web.fields import idempotency_key, parse_body, parse_query

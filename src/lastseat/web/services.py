@@ -20,8 +20,8 @@ from lastseat.model import (
     ContactId,
     ExamId,
     Gate,
-    MoveRequest,
 )
+from lastseat.model_moves import MoveRequest
 from lastseat.model_upkeep import AsideAnswer, AsidePage
 from lastseat.ports import Tally
 from lastseat.settings import Settings

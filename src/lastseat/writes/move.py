@@ -6,7 +6,8 @@ from typing import Literal, Protocol
 import msgspec
 
 from lastseat.errors import LastseatError, Refused
-from lastseat.model import Announcement, Booking, Claim, ClaimId, MoveAnswer, MoveRequest
+from lastseat.model import Announcement, Booking, Claim, ClaimId
+from lastseat.model_moves import MoveAnswer, MoveRequest
 from lastseat.ports import Bulletin, StaffLedger
 from lastseat.settings import Settings
 from lastseat.writes.book import claim_of, settled
