@@ -69,6 +69,21 @@ async def test_a_second_look_that_reads_no_exam_keeps_the_seat(ledger):
     assert await outcomes(ledger, wish("2")) == ["full"]
 
 
+async def test_a_second_look_at_an_imported_booking_that_reads_no_exam_keeps_it_there(ledger):
+    await ledger.mirror(exams=[exam()], bookings=[booking("7001")])
+    term = (await leased(ledger)).term
+    await ledger.cancel([cancel("7001", caller="staff:clerk")])
+    (row,) = await ledger.send(term, "cancel", 1)
+    written = acknowledged(row)
+    lost = Written(outbox_id=row.outbox_id, kind="cancel", record=written.record, uncertain=True)
+    await ledger.settle(term, Settlement(written=[lost]))
+    await asyncio.sleep(0.06)
+    (doubtful,) = await ledger.to_verify(term, 10)
+    await ledger.verified(term, [(doubtful, acknowledged(row, **NOTHING_SAID).record)])
+    (shown,) = await ledger.bookings("9")
+    assert (shown.hubspot_id, shown.mock_exam_id, shown.is_active) == ("7001", EXAM, "Cancelled")
+
+
 async def test_a_record_of_an_open_claim_that_somebody_read_without_its_exam_keeps_the_seat(ledger):
     await ledger.mirror(exams=[exam(capacity=1)])
     mine = wish("1")

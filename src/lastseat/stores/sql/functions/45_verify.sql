@@ -40,7 +40,7 @@ create or replace function hubspot_sync.judge_found(found jsonb) returns table (
     facts jsonb, verdict text, claim_id uuid, booking_id text, hubspot_id text, exam_id text, contact_id text,
     caller text, request_id text
 ) language sql stable set search_path = hubspot_sync, pg_temp as $$
-    select f -> 'facts',
+    select (f -> 'facts') || jsonb_build_object('fields', said(f -> 'facts' -> 'fields')),
            case when not holds_seat(f -> 'facts' -> 'fields' ->> 'booking_status',
                                     f -> 'facts' -> 'fields' ->> 'is_active')
                   or (f -> 'facts' ->> 'archived')::boolean then 'keep'
