@@ -75,6 +75,37 @@ def test_a_folder_of_that_name_with_files_that_are_not_ours_is_left_alone(open_f
     assert (home / "main.c").exists()
 
 
+SIGNER = """
+import os, signal, sys
+from pathlib import Path
+from lastseat.embedded.account import service_account
+from lastseat.embedded.folder import make_own, sign
+os.fsync = lambda _file: os.kill(os.getpid(), signal.SIGKILL)
+home = Path(sys.argv[1])
+make_own(home, service_account())
+sign(home, service_account())
+"""
+
+
+def test_a_folder_whose_signing_was_killed_is_made_again(open_folder: Path) -> None:
+    home = open_folder / "valkey"
+    with program(SIGNER, home) as signer:
+        assert signer.wait() == -signal.SIGKILL
+    assert [path.name for path in home.iterdir()] == ["LASTSEAT.tmp"]
+    with EmbeddedValkey(open_folder) as valkey:
+        assert valkey.running
+    assert not (home / "LASTSEAT.tmp").exists()
+
+
+def test_a_draft_beside_files_that_are_not_ours_is_left_alone(open_folder: Path) -> None:
+    home = open_folder / "valkey"
+    make_own(home, service_account())
+    for name in ("LASTSEAT.tmp", "main.c"):
+        (home / name).touch()
+    assert "holds files that Lastseat did not make" in refusal_of(EmbeddedValkey(open_folder))
+    assert sorted(path.name for path in home.iterdir()) == ["LASTSEAT.tmp", "main.c"]
+
+
 def test_an_empty_folder_of_that_name_is_used(open_folder: Path) -> None:
     make_own(open_folder / "valkey", service_account())
     with EmbeddedValkey(open_folder) as valkey:

@@ -143,7 +143,7 @@ def password(path: Path) -> str:
 
 def write_private(path: Path, text: str, owner: Account | None = None) -> None:
     """Write a whole file that only its owner can read; a crash leaves the old one or the new one."""
-    draft = path.with_name(path.name + ".tmp")
+    draft = _draft_of(path)
     draft.unlink(missing_ok=True)
     file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -155,6 +155,10 @@ def write_private(path: Path, text: str, owner: Account | None = None) -> None:
         os.close(file)
     draft.replace(path)
     sync_folder(path.parent)
+
+
+def _draft_of(path: Path) -> Path:
+    return path.with_name(path.name + ".tmp")
 
 
 def sync_folder(folder: Path) -> None:
@@ -184,8 +188,11 @@ def is_finished(folder: Path) -> bool:
         return False
     if (folder / MADE_BY_US).exists():
         return True
-    if any(folder.iterdir()):
+    # Crash: `sign` was cut short in a folder that had nothing in it yet, and left its draft.
+    left = [path for path in folder.iterdir() if path.name != _draft_of(folder / MADE_BY_US).name]
+    if left:
         raise SetupError(f"{folder} holds files that Lastseat did not make.", way_out=ELSEWHERE)
+    _draft_of(folder / MADE_BY_US).unlink(missing_ok=True)
     folder.rmdir()
     return False
 
