@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lastseat.errors import Unavailable
 from lastseat.model import Announcement, BookingId, ContactId, ExamId, Gate, Outcome
 from lastseat.web import fanout as fanout_module
 from lastseat.web.app import create_app
@@ -253,6 +254,27 @@ async def test_a_change_that_nobody_told_of_is_found_by_looking(world: World, mo
         monkeypatch.setattr(world.live, "seats_now", look)
         await true(lambda: len(asked) > 2)
         await reader.leave()
+
+
+async def test_seats_that_cannot_be_read_yet_are_said_in_one_line_each_time(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(fanout_module, "LOOK_S", 0.02)
+    faults: list[Exception] = [Unavailable("Supabase is away: no answer"), ValueError("a fault of ours")]
+
+    async def look():
+        if faults:
+            raise faults.pop(0)
+        return world.live.gates
+
+    monkeypatch.setattr(world.live, "seats_now", look)
+    async with opened(world) as app:
+        reader = Reader(app)
+        await true(lambda: reader.events("seats"))
+        await reader.leave()
+    away, ours = (record for record in caplog.records if "live seats cannot be read yet" in record.message)
+    assert (away.exc_info, away.message) == (None, "live seats cannot be read yet: Supabase is away: no answer")
+    assert ours.exc_info is not None
 
 
 async def test_a_stuck_reader_is_dropped_and_holds_nobody_up(world: World, monkeypatch):

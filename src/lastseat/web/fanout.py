@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from lastseat.errors import LastseatError
 from lastseat.model import Announcement, ContactId, ExamId, Gate, Outcome
 from lastseat.settings import Settings
 from lastseat.web.services import LiveExams
@@ -217,9 +218,11 @@ class Fanout:
         while True:
             try:
                 return await self._live.seats_now()
+            except LastseatError as error:
+                log.warning("live seats cannot be read yet: %s", error.message)
             except Exception:  # whatever it was, live seats begin when it is over
                 log.warning("live seats cannot be read yet", exc_info=True)
-                await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(LOOK_S)
 
     def _take_changes(self) -> bool:
         """False when readers would see nothing new: a version may grow while the seats stay."""
