@@ -11,6 +11,7 @@ from lastseat.model import Announcement, Backlog, Lease, OutboxRow, RowResult
 from lastseat.settings import Settings
 from lastseat.stores.postgres import PostgresDatabase
 from lastseat.writes.relay import Relay
+from lastseat.writes.settling import Settling
 
 
 class DyingConnection:
@@ -141,3 +142,19 @@ async def test_after_an_outage_batches_grow_and_do_not_come_by_the_dozen():
     assert sum(outbox.sizes) == 85
     assert len(outbox.sizes) <= 8
     assert outbox.sizes == sorted(outbox.sizes[:-1]) + outbox.sizes[-1:]
+
+
+def test_after_a_long_outage_a_few_good_batches_make_them_whole_again():
+    """Of five calls four came to nothing: single rows failed so often that 250 bookings took three minutes."""
+    settling = Settling(Settings())
+
+    def batch(outcome):
+        rows = [
+            OutboxRow(outbox_id=number, kind="create", attempts=1, key=f"LS-{number}")
+            for number in range(settling.batch("create", 100))
+        ]
+        settling.of(rows, [RowResult(key=row.key, outcome=outcome) for row in rows], 0.0)
+        return len(rows)
+
+    assert [batch("unknown") for _ in range(8)] == [100, 25, 6, 1, 1, 1, 1, 1]
+    assert [batch("written") for _ in range(4)] == [1, 6, 25, 100]

@@ -80,7 +80,7 @@ class Settling:
     def failed(
         self, kind: str, now: float, *, away: str | None = None, portal: str | None = None, sent: bool = False
     ) -> None:
-        """A batch of this kind came to nothing as a whole; `sent`: it may have been one row's doing."""
+        """A batch of this kind came to nothing as a whole; `sent`: one row of several may be to blame."""
         trouble = self._kinds[kind]
         trouble.failures += 1
         trouble.shrunk = min(trouble.shrunk + sent, _STEPS_MOST)
@@ -139,7 +139,8 @@ class Settling:
         if portal is not None:
             self.failed(kind, now, portal=portal.reason or "HubSpot refuses every write")
         elif results:
-            sent = any(result.outcome == "unknown" for result in results)
+            # One row gets no smaller. Counted on, it would take as many good rows, one by one, to grow again.
+            sent = len(rows) > 1 and any(result.outcome == "unknown" for result in results)
             self.failed(kind, now, away=results[0].reason or "HubSpot did not answer", sent=sent)
 
 
