@@ -36,9 +36,7 @@ class Fault:
 
 
 SPECIAL: dict[tuple[str, str, str], str] = {
-    ("poison row", "cancel", "write"): "what a cancel writes is ours alone, and is never refused for a value",
     ("poison row", "cancel", "link"): "a cancel links nothing; the exam's total is a number of ours",
-    ("poison row", "exam change", "write"): "see the same fault of a booking; a refused change is in tests/staff",
 }
 
 

@@ -175,11 +175,15 @@ def _hooked_hubspot(process: Process) -> type[RememberingHubSpot]:
             return await process.through("write", lambda: upsert(slot, process.spoilt(rows)))
 
         async def update_bookings(self, slot, rows):
-            return await process.through("write", lambda: super(HubSpot, self).update_bookings(slot, rows))
+            process.rows = rows
+            update = super().update_bookings
+            return await process.through("write", lambda: update(slot, process.spoilt(rows)))
 
         async def update_exams(self, slot, rows):
             step = "link" if rows[0].kind == "count" else "write"
-            return await process.through(step, lambda: super(HubSpot, self).update_exams(slot, rows))
+            process.rows = rows
+            update = super().update_exams
+            return await process.through(step, lambda: update(slot, process.spoilt(rows)))
 
         async def link(self, slot, kind, rows):
             process.rows = rows
