@@ -48,7 +48,7 @@ class EmbeddedPostgrest:
     def key(self, role: str, **claims: object) -> str:
         """A key for this role as a project's legacy keys are: a JWT that never asks for a user."""
         payload = {"iss": "supabase", "role": role, "exp": int(time.time()) + KEY_S, **claims}
-        return jwt.encode(payload, self.secret, algorithm="HS256")  # pyright: ignore[reportUnknownMemberType]  # PyJWT's types name an optional package
+        return jwt.encode(payload, self.secret, algorithm="HS256")
 
     async def start(self) -> None:
         """Start it and wait until it has read the schema."""
