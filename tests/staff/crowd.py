@@ -20,6 +20,8 @@ from lastseat.rehearsal.seed import Session, Student, rush_school, wish
 from lastseat.rehearsal.stack import LocalStack, Plan
 from lastseat.rehearsal.tokens import staff_token, student_token
 from lastseat.stores.dump import ledger_view
+from lastseat.stores.health import health_of
+from lastseat.stores.postgres import PostgresDatabase
 from lastseat.web.openapi import operations
 from lastseat.web.problems import STATUS
 from tests.fault.world import until
@@ -156,11 +158,14 @@ class Crowd:
         state = msgspec.json.decode(await self.stack.portal.state())
         lines = self.stack.portal.log(since=self.stack.opened_at).splitlines()
         async with ledger_view(url) as view:
-            tables, exposed = await view.dump(), await view.exposed()
+            tables = await view.dump()
+        database = PostgresDatabase(url, connections=1, timeout_s=PATIENCE_S)
+        health = await health_of(database)
+        await database.close()
         assert self.stack.site is not None
         return Evidence(
             tables=tables,
-            exposed=exposed,
+            exposed=health.exposed,
             portal=portal_records(state, settings.hubspot_booking_type, settings.hubspot_booking_key),
             calls=[call_of(msgspec.json.decode(line, type=Logged)) for line in lines],
             budget=Budget(calls=LIMIT),
