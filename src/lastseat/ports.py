@@ -188,8 +188,11 @@ class Views(Protocol):
 class Bulletin(Protocol):
     """News between processes: announcements and wake-ups. Losing one costs time, never truth."""
 
-    async def announce(self, news: Announcement) -> None:
-        """Gates put, views dropped, everyone told: this process first, then the others, in one Redis trip."""
+    async def announce(self, news: Announcement) -> bool:
+        """Gates put, views dropped, everyone told: this process first, then the others, in one Redis trip.
+
+        False: the other processes could not be told; this one was.
+        """
         ...
 
     def subscribe(self, listener: Callable[[Announcement], None]) -> None: ...

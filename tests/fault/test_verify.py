@@ -139,3 +139,23 @@ async def test_a_row_that_cannot_be_read_holds_up_no_other(ledger, hand, rows, m
         read = await (hand.send() if when == "sending" else ledger.to_verify(hand.term, 100))
     assert [row.contact_id for row in read] == ["2"]
     assert "cannot be read and is passed over" in caplog.text
+
+
+async def test_what_redis_was_not_told_is_told_when_it_is_back_in_the_same_term(patient, rows):
+    """Nobody else would tell the other processes, whose views would stay as they were for minutes."""
+    patient.bulletin.taken = False
+    patient.start()
+    assert (await patient.book("1")).state == "booked", "this process hears of it all the same"
+    told = [o.booking_id for news in patient.bulletin.news for o in news.outcomes]
+    assert len(told) == 1
+    asked = patient.database.calls.count("unannounced")
+
+    async def asked_again():
+        return patient.database.calls.count("unannounced") > asked
+
+    await until(asked_again, 30)
+    assert [row["state"] for row in await rows.outbox("kind = 'create'")] == ["mirrored"]
+    patient.bulletin.taken = True
+    await until(settled_by(rows), 30)
+    assert patient.relay.term == 1
+    assert patient.database.calls.count("unannounced") < 20, "it is not asked without a pause"

@@ -62,16 +62,18 @@ class LocalBulletin:
     """News within this process."""
 
     connected = True
+    taken = True
 
     def __init__(self):
         self.news: list[Announcement] = []
         self._listeners = []
         self._wakers = []
 
-    async def announce(self, news: Announcement) -> None:
+    async def announce(self, news: Announcement) -> bool:
         self.news.append(news)
         for listener in self._listeners:
             listener(news)
+        return self.taken
 
     async def wake(self) -> None:
         for waker in self._wakers:

@@ -70,7 +70,7 @@ async def test_an_announcement_is_one_trip(process: Make, monkeypatch):
         return await script(name, keys, args)
 
     monkeypatch.setattr(one.trips, "script", counted)
-    await one.bulletin.announce(NEWS_OF_ANNA)
+    assert await one.bulletin.announce(NEWS_OF_ANNA)
     assert [name for name, _ in trips] == ["announce"]
 
 
@@ -113,7 +113,7 @@ async def test_without_redis_news_stay_in_the_process_and_nothing_fails(process:
     alone.bulletin.subscribe(heard.append)
     alone.bulletin.on_wake(lambda: woken.append(None))
     alone.bulletin.start()
-    await alone.bulletin.announce(NEWS_OF_ANNA)
+    assert not await alone.bulletin.announce(NEWS_OF_ANNA)
     await alone.bulletin.wake()
     assert heard == [NEWS_OF_ANNA]
     assert woken == [None]

@@ -37,8 +37,9 @@ class Heard:
     def __init__(self) -> None:
         self.news: list[Announcement] = []
 
-    async def announce(self, news: Announcement) -> None:
+    async def announce(self, news: Announcement) -> bool:
         self.news.append(news)
+        return True
 
     def subscribe(self, listener: Any) -> None: ...
     async def wake(self) -> None: ...

@@ -23,6 +23,7 @@ class LocalBulletin:
     """News within this process, as if Redis were away."""
 
     connected = True
+    taken = True
 
     def __init__(self):
         self.news: list[Announcement] = []
@@ -33,6 +34,7 @@ class LocalBulletin:
         self.news.append(news)
         for listener in self._listeners:
             listener(news)
+        return self.taken
 
     async def wake(self):
         for waker in self._wakers:

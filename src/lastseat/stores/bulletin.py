@@ -78,8 +78,10 @@ class RedisBulletin:
         """Call `listener` when rows wait for the relay."""
         self._wakers.append(listener)
 
-    async def announce(self, news: Announcement) -> None:
+    async def announce(self, news: Announcement) -> bool:
         """Gates put, views dropped, everyone told: this process first, then the others, in one Redis trip.
+
+        False: Redis did not take it.
 
         Race: a read of this process that starts while the trip is under way must not find the old view there, so
         the views are distrusted before anything else and trusted again when they are gone.
@@ -97,8 +99,9 @@ class RedisBulletin:
             self._owe(news, marks)
             if isinstance(problem, asyncio.CancelledError):
                 raise
-        else:
-            self._views.trust(marks)
+            return False
+        self._views.trust(marks)
+        return True
 
     async def wake(self) -> None:
         """Tell the relay, wherever it runs, that rows wait."""

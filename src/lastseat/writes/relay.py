@@ -132,7 +132,10 @@ class Relay:
             await self._carrier.tell_what_was_mirrored(term)
             while self._holds(term):
                 backlog, arrived = await self._collected(term)
-                if not await self._dispatch(term, backlog, arrived=arrived):
+                started = await self._dispatch(term, backlog, arrived=arrived)
+                if backlog.unannounced:
+                    await self._carrier.tell_what_was_mirrored(term)
+                if not started:
                     await self._tidy(term)
                     await self._rest(backlog)
         except Uncertain as error:

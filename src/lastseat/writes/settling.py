@@ -95,7 +95,7 @@ class Settling:
         """We failed at this ourselves, not HubSpot: it pauses, and nobody is told that HubSpot is away."""
         trouble = self._kinds[kind]
         trouble.failures += 1
-        trouble.until = now + min(self._first_s * 2 ** min(trouble.failures, 16), self._most_s)
+        trouble.until = now + min(self._first_s * 2 ** min(trouble.failures, 16), self._probe_s)
 
     def in_trouble(self, kind: str) -> bool:
         """Whether one batch at a time is tried: the last came to nothing, or batches are not whole again yet.

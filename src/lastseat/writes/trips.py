@@ -12,6 +12,7 @@ from lastseat.settings import Settings
 from lastseat.writes.settling import Settling, apart
 
 VERIFY = "verify"
+ANNOUNCE = "announce"
 log = logging.getLogger(__name__)
 
 
@@ -67,12 +68,14 @@ class Trips:
         self.settling.heard(VERIFY)
 
     async def tell_what_was_mirrored(self, term: int) -> None:
-        """Crash: a relay that ended between mirror and announce left these; told twice is harmless."""
-        while True:
+        """Crash: a relay that ended between mirror and announce left these; told twice is harmless.
+
+        Nor were those told whom Redis could not reach. Limit: it is asked with back-off; this process has heard.
+        """
+        while self.settling.pauses_s(ANNOUNCE, _now()) == 0:
             news, told = await self._ledger.unannounced(term)
-            if not told:
+            if not told or not await self._announce(term, news, told):
                 return
-            await self._announce(term, news, told)
 
     async def _conclude(self, term: int, settlement: Settlement) -> None:
         try:
@@ -113,10 +116,15 @@ class Trips:
             news, told = await self._ledger.verified(term, [(row, None)])
         await self._announce(term, news, told)
 
-    async def _announce(self, term: int, news: Announcement, told: list[int]) -> None:
-        await self._bulletin.announce(news)
+    async def _announce(self, term: int, news: Announcement, told: list[int]) -> bool:
+        """Crash: rows that Redis was not told of stay `mirrored`, for this relay or its successor to tell."""
+        if not await self._bulletin.announce(news):
+            self.settling.stumbled(ANNOUNCE, _now())
+            return False
+        self.settling.heard(ANNOUNCE)
         if told:
             await self._ledger.announced(term, told)
+        return True
 
 
 def _now() -> float:

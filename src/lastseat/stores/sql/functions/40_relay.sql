@@ -82,7 +82,9 @@ begin
                       from unnest(array['create', 'cancel', 'exam_create', 'exam_update', 'exam_archive',
                                         'exam_restore', 'link_contact', 'link_exam', 'count']) as x (kind),
                            due(given, x.kind) group by x.kind) k),
-        'unannounced', (select count(*) from outbox where state = 'mirrored' or not told),
+        -- Limit: what ended within the last second is being told by those who ended it.
+        'unannounced', (select count(*) from outbox where (state = 'mirrored' or not told)
+                                                      and done_at < clock_timestamp() - interval '1 second'),
         'verify_due', (select count(*) from outbox where verify_at is not null and is_due(verify_at)),
         'next_due_s', (select extract(epoch from min(x.due_at) - clock_timestamp()) from (
                            select min(not_before) as due_at from outbox
