@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from lastseat.errors import Uncertain
-from lastseat.model import MoveRequest, Retry, Settlement
+from lastseat.model import Retry, Settlement
+from lastseat.model_moves import MoveRequest
 from tests.fault.kit import EXAM, cancelling, exam, wish
 from tests.fault.world import until
 
