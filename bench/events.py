@@ -18,6 +18,7 @@ import machine
 import truth
 import uvloop
 
+import reads
 from lastseat.rehearsal.lines import hang_up, open_lines, raise_file_limit
 from lastseat.rehearsal.seed import rush_school
 from lastseat.rehearsal.stack import LocalStack, Plan
@@ -25,6 +26,7 @@ from lastseat.rehearsal.stack import LocalStack, Plan
 REQUEST = b"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n"
 AT_ONCE = 100
 EXAMS = 20
+STREAMS_LEAST = 5_000  # with fewer, results are shown and not kept
 SETTLE_S = 2.0
 BETWEEN_S = 1.0
 
@@ -90,7 +92,7 @@ async def prober(port, took_ms):
 
 async def measure(folder, options, say):
     raise_file_limit()
-    environment = {"LASTSEAT_EVENTS_MOST": str(options.streams + 100)}
+    environment = {**reads.ENVIRONMENT, "LASTSEAT_EVENTS_MOST": str(options.streams + 100)}
     plan = Plan(hubspot_limit=100_000, hubspot_latency_ms=20, seed=1, environment=environment)
     async with LocalStack(folder, plan, say=say) as stack:
         zone = stack.settings.timezone
@@ -151,7 +153,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="lastseat-bench-") as folder:
         Path(folder).chmod(0o755)
         results = uvloop.run(measure(Path(folder), options, lambda text: print(text, file=sys.stderr)))
-    machine.keep("events", results, here)
+    if options.streams >= STREAMS_LEAST:
+        machine.keep("events", results, here, options)
     print(json.dumps(results, indent=None if options.json else 2))
 
 

@@ -26,12 +26,19 @@ def described():
         "memory_gib": round(int(memory) / 2**20, 1),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "load_before": [round(value, 2) for value in os.getloadavg()],
+        "load_before": _load(),
     }
 
 
-def keep(name, results, machine):
-    """Write `results/<name>.json`."""
+def _load():
+    return [round(value, 2) for value in os.getloadavg()]
+
+
+def keep(name, results, machine, options=None):
+    """Write `results/<name>.json`, with the options of the run and the load around it."""
     RESULTS.mkdir(exist_ok=True)
-    whole = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine, **results}
+    machine = {**machine, "load_after": _load()}
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    said = {} if options is None else {"options": vars(options)}
+    whole = {"at": at, "machine": machine, **said, **results}
     (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=2) + "\n")

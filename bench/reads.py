@@ -34,6 +34,7 @@ ENVIRONMENT = {
     "LASTSEAT_LIMIT_WRITES": "1000000000",
     "LASTSEAT_LIMIT_ADDRESS_READS": "1000000000",
 }
+ROUNDS_LEAST, READS_LEAST = 5, 10_000  # with fewer, results are shown and not kept
 PARTS = ("transports", "rush", "costs", "truth")
 RATIOS = {
     "available_ratio_to_raw_asgi": ("floor_available", "available"),
@@ -125,8 +126,8 @@ def main():
         Path(folder).chmod(0o755)
         work = measure(Path(folder), options, lambda text: print(text, file=sys.stderr))
         results = uvloop.run(work)
-    if set(options.parts) == set(PARTS):
-        machine.keep("reads", results, here)
+    if set(options.parts) == set(PARTS) and options.rounds >= ROUNDS_LEAST and options.reads >= READS_LEAST:
+        machine.keep("reads", results, here, options)
     print(json.dumps(results, indent=None if options.json else 2))
 
 

@@ -5,11 +5,12 @@ import statistics
 import time
 
 from lastseat.errors import SetupError
-from lastseat.model import ContactId, ExamId
+from lastseat.model import ClaimRequest, ContactId, ExamId
 from lastseat.rehearsal.postgrest import EmbeddedPostgrest
 from lastseat.stores.postgres import PostgresDatabase
 from lastseat.stores.postgrest import PostgrestDatabase
 from lastseat.wire import ledger_of
+from lastseat.writes.book import mint_ids
 
 CALLERS = (16, 64)
 ROUNDS = 25
@@ -42,6 +43,16 @@ async def compare(stack, exams, students, say):
 
 async def _functions(ledger, exams, students):
     exam_id, contact_id = ExamId(exams[0].exam_id), ContactId(students[0].contact_id)
+    claim_id, booking_id = mint_ids()
+    claim = ClaimRequest(
+        claim_id=claim_id,
+        booking_id=booking_id,
+        exam_id=exam_id,
+        contact_id=contact_id,
+        caller="bench",
+        request_id="bench",
+        properties={},
+    )
     asks = {
         "exams": ledger.exams,
         "exam": lambda: ledger.exam(exam_id),
@@ -49,6 +60,10 @@ async def _functions(ledger, exams, students):
         "bookings": lambda: ledger.bookings(contact_id),
         "booking": lambda: ledger.booking("LS-0000000000000000"),
         "all_bookings": lambda: ledger.all_bookings(offset=0, limit=20),
+        "all_exams": lambda: ledger.all_exams(offset=0, limit=20),
+        "staff_exam": lambda: ledger.staff_exam(exam_id),
+        "outcomes": lambda: ledger.outcomes([claim.claim_id]),
+        "lookup": lambda: ledger.lookup([claim]),
     }
     found = {}
     for name, ask in asks.items():
