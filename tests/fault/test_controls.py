@@ -18,6 +18,7 @@ from lastseat.stores.redis import RedisTrips
 from lastseat.stores.views import ViewStore
 from lastseat.writes.book import Booker
 from lastseat.writes.delivery import Errand
+from lastseat.writes.settling import Settling
 from lastseat.writes.trips import Trips
 from tests.fault.kit import EXAM, Hand, Rows, cancelling, exam, ledger_on, wish
 from tests.fault.memory_hubspot import FreeSlot, MemoryHubSpot
@@ -172,6 +173,30 @@ async def test_what_was_written_already_is_not_written_over(ledger, hand, monkey
     await hand.take()
     await hand.carry()
     assert (active(hand) == []) is guarded
+
+
+@GUARDED
+async def test_a_seat_whose_outcome_is_unknown_is_not_given_back(ledger, hand, monkeypatch, guarded):
+    """HubSpot wrote the booking and its answer is lost. Off: no read-back, and no answer counts as a refusal."""
+    of = Settling.of
+
+    async def reads_nothing(self, batch):
+        return []
+
+    def refuses(self, rows, results, now):
+        guessed = [msgspec.structs.replace(r, outcome="refused") if r.outcome == "unknown" else r for r in results]
+        return of(self, rows, guessed, now)
+
+    if not guarded:
+        monkeypatch.setattr(Errand, "_read_back", reads_nothing)
+        monkeypatch.setattr(Settling, "of", refuses)
+    await ledger.mirror(exams=[exam("508", capacity=1)])
+    await ledger.claim([wish("1", "508")])
+    hand.hubspot.fates.append("lost")
+    await hand.carry()
+    await ledger.claim([wish("2", "508")])
+    await hand.carry()
+    assert (len(active(hand)) == 1) is guarded
 
 
 @GUARDED

@@ -137,7 +137,8 @@ def test_generated_parts_are_up_to_date(name):
 
 _GUARDS = (
     "row lock", "its place before the checks", "gate version", "lease fencing", "CAS on cancel", "idempotency key",
-    "read-back", "`verify_at`", "durable sent mark", "repeated announcement",
+    "read-back", "unknown is not refused", "upsert by a unique property", "results by name", "bisecting",
+    "`verify_at`", "durable sent mark", "repeated announcement",
 )  # fmt: skip
 _CONTROL = re.compile(r"test_without_|_would_")
 

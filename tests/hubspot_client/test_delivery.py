@@ -90,13 +90,6 @@ async def test_a_call_that_lands_late_makes_no_second_record(desk):
     assert len(desk.portal.bookings()) == 1
 
 
-async def test_a_plain_create_would_book_twice(portal):
-    """Negative control: without the unique property a resend makes a second record."""
-    await portal.make(BOOKINGS, student_name="Ada")
-    await portal.make(BOOKINGS, student_name="Ada")
-    assert len(portal.emulator.store.portal.types[BOOKINGS].records) == 2
-
-
 async def test_an_answer_short_of_one_row_costs_one_read_back(desk):
     desk.portal.faults("short=1x")
     results = await desk.create(*(booking(number) for number in range(5)))
