@@ -98,7 +98,7 @@ class Servers:
 
     def _reachable_17(self) -> Path:
         if not (POSTGRES_17 / "bin" / "postgres").exists():
-            raise FileNotFoundError(f"{POSTGRES_17} has no Postgres 17; .ci/later/transports installs it")
+            raise FileNotFoundError(f"{POSTGRES_17} has no Postgres 17; .ci/lanes/transports installs it")
         account = service_account()
         if account is None or first_barrier(POSTGRES_17 / "bin", account) is None:
             return POSTGRES_17 / "bin"
@@ -108,7 +108,7 @@ class Servers:
 
     def _start_pgbouncer(self) -> str:
         if not PGBOUNCER.exists():
-            raise FileNotFoundError("pgbouncer is not installed; .ci/later/transports installs it")
+            raise FileNotFoundError("pgbouncer is not installed; .ci/lanes/transports installs it")
         behind = urlsplit(self.postgres(17))
         account, port = service_account(), free_port()
         folder = self._folder / "pgbouncer"

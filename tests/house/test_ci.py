@@ -44,6 +44,16 @@ def test_every_lane_is_run_and_may_be_executed():
     assert [lane.name for lane in lanes if not lane.stat().st_mode & 0o111] == []
 
 
+def test_what_ci_executes_lies_in_a_lane():
+    folder = rules.ROOT / ".ci"
+    executable = {
+        path.relative_to(folder).parts[0]
+        for path in folder.rglob("*")
+        if path.stat().st_mode & 0o111 and path.is_file()
+    }
+    assert executable == {"install", "lanes", "run"}
+
+
 def test_a_shell_script_stops_at_the_first_fault():
     scripts = [path for path in rules.tracked() if path.read_bytes().startswith(b"#!/usr/bin/env bash")]
     assert scripts
