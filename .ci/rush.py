@@ -1,5 +1,8 @@
 """Plays the rushes that the README promises and compares their numbers; never runs two at once.
 
+Whether everything is exact is asked of every rush. Whether it is prompt also depends on what else the machine does:
+a rush that was exact but late is played again, up to three times in all, and must be prompt once.
+
 With options, e.g. `--transport rest`, they go to each rush of the main job, and only those are played.
 """
 
@@ -11,43 +14,57 @@ import time
 from pathlib import Path
 from typing import Any
 
-Rush = tuple[tuple[str, ...], dict[str, int]]
+Promise = dict[str, int]
+Rush = tuple[tuple[str, ...], Promise, Promise]
+"""Options, what must be exact, and what must be prompt."""
 
+TRIES = 3
 ZERO = ("failed", "oversold", "stranded", "duplicates", "hubspot_429", "hubspot_reads")
 SMALL_PLAN = ("--students", "250", "--hubspot-limit", "10", "--hubspot-latency-ms", "200")
 LARGE_PLAN = ("--students", "2000", "--seats", "500", "--exams", "5", "--hubspot-limit", "190", "--processes", "2")
-MORE_WISHES = {"booked": 100, "refused": 150, "pending": 0, "hubspot_calls <=": 8, "p99_ms <": 1000}
-MORE_SEATS = {"booked": 250, "refused": 0, "pending": 0, "hubspot_calls <=": 10, "p99_ms <": 1000}
+MORE_WISHES: Promise = {"booked + pending": 100, "confirmed": 100, "refused": 150}
+MORE_SEATS: Promise = {"booked + pending": 250, "confirmed": 250, "refused": 0}
 MAIN: list[Rush] = [
-    ((*SMALL_PLAN, "--seats", "100"), MORE_WISHES),
-    ((*SMALL_PLAN, "--seats", "100", "--processes", "4"), MORE_WISHES),
-    ((*SMALL_PLAN, "--seats", "300"), MORE_SEATS),
-    ((*SMALL_PLAN, "--seats", "300", "--processes", "4"), MORE_SEATS),
+    ((*SMALL_PLAN, "--seats", seats, "--processes", processes), exact, {"pending": 0, "p99_ms <": 1000, calls: most})
+    for seats, exact, calls, most in (
+        ("100", MORE_WISHES, "hubspot_calls <=", 8),
+        ("300", MORE_SEATS, "hubspot_calls <=", 10),
+    )
+    for processes in ("1", "4")
 ]
 OTHERS: list[Rush] = [
-    ((*LARGE_PLAN,), {"booked": 500, "refused": 1500}),
+    ((*LARGE_PLAN,), {"booked + pending": 500, "confirmed": 500, "refused": 1500}, {"booked": 500}),
     # The first rush leaves too few calls for the three batches of the second.
     (
         ("--students", "250", "--seats", "250", "--repeat", "2", "--pause-s", "3", "--hubspot-limit", "8"),
         {"booked + pending": 500, "2nd booked + 2nd pending": 250, "2nd pending >": 0, "confirmed": 500},
+        {},
     ),
     # Every other student sends its two requests without a key.
     (
         ("--students", "150", "--seats", "100", "--double", "--hubspot-limit", "10"),
         {"booked + pending": 100, "refused": 50, "confirmed": 100},
+        {},
     ),
 ]
 FAULTS = "drop=0.3,502=0.2,429=0.2,late=0.1,shuffle"
 FAULTED_PLAN = ("--students", "250", "--seats", "250", "--hubspot-limit", "100", "--hubspot-faults", FAULTS)
 FAULTED_PLAN += ("--patience-s", "300")  # four calls of five come to nothing, so it takes as long as it takes
 FAULTED: list[Rush] = [
-    ((*FAULTED_PLAN, "--seed", str(seed)), {"booked + pending": 250, "confirmed + told": 250}) for seed in range(1, 6)
+    ((*FAULTED_PLAN, "--seed", str(seed)), {"booked + pending": 250, "confirmed + told": 250}, {})
+    for seed in range(1, 6)
 ]
 
 
-def broken(result: dict[str, Any], promise: dict[str, int]) -> list[str]:
+def inexact(result: dict[str, Any], promise: Promise) -> list[str]:
+    """What may not be so in any rush, however slow the machine is."""
+    faults = [f"{key} is {result[key]}, not 0" for key in (*ZERO, "exit") if result[key] != 0]
+    return faults + broken(result, promise)
+
+
+def broken(result: dict[str, Any], promise: Promise) -> list[str]:
     """The promises that this result does not keep. `a + b <` sums two numbers; `2nd a` is that of the second rush."""
-    faults = [f"{key} is {result[key]}, not 0" for key in ZERO if result[key] != 0]
+    faults: list[str] = []
     for wish, number in promise.items():
         words, sign = (wish[: -len(mark) - 1], mark) if (mark := wish.split()[-1]) in ("<=", "<", ">") else (wish, "")
         value = sum(_number(result, word) for word in words.split(" + "))
@@ -78,17 +95,25 @@ def play(options: tuple[str, ...]) -> dict[str, Any]:
         return result | ends(result, Path(kept, "clients.jsonl").read_text()) | {"exit": done.returncode}
 
 
+def tried(options: tuple[str, ...], exact: Promise, prompt: Promise) -> list[str]:
+    """The faults of this rush: at once when it was not exact, after the last try when none was prompt."""
+    late: list[str] = []
+    for number in range(1, TRIES + 1):
+        began = time.monotonic()
+        result = play(options)
+        faults, late = inexact(result, exact), broken(result, prompt)
+        print(f"lastseat rush {' '.join(options)} ({time.monotonic() - began:.0f} s)\n  {json.dumps(result)}")
+        print(f"  {'; '.join(faults + late) or 'as promised'} (try {number} of {TRIES})", flush=True)
+        if faults or not late:
+            return faults
+    return late
+
+
 def main() -> None:
     """Exit 1 when any promise of any rush is broken."""
-    faults: list[str] = []
-    more = sys.argv[1:]
-    for plan, promise in MAIN if more else MAIN + OTHERS + FAULTED:
-        options, began = (*plan, *more), time.monotonic()
-        result = play(options)
-        found = broken(result, promise) + (["exit is not 0"] if result["exit"] else [])
-        faults += found
-        print(f"lastseat rush {' '.join(options)} ({time.monotonic() - began:.0f} s)\n  {json.dumps(result)}")
-        print(f"  {'; '.join(found) or 'as promised'}", flush=True)
+    more = tuple(sys.argv[1:])
+    rushes = MAIN if more else MAIN + OTHERS + FAULTED
+    faults = [fault for plan, exact, prompt in rushes for fault in tried((*plan, *more), exact, prompt)]
     if faults:
         raise SystemExit(1)
 

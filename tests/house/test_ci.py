@@ -60,7 +60,7 @@ def test_a_shell_script_stops_at_the_first_fault():
     assert [rules.short(path) for path in scripts if "\nset -euo pipefail\n" not in path.read_text()] == []
 
 
-_KEPT = {"failed": 0, "oversold": 0, "stranded": 0, "duplicates": 0, "hubspot_429": 0, "hubspot_reads": 0}
+_KEPT = {"failed": 0, "oversold": 0, "stranded": 0, "duplicates": 0, "hubspot_429": 0, "hubspot_reads": 0, "exit": 0}
 _PROMISE = {"booked": 100, "hubspot_calls <=": 8, "p99_ms <": 1000}
 _REPEATED = {"booked + pending": 500, "2nd booked + 2nd pending": 250, "2nd pending >": 0}
 
@@ -80,10 +80,30 @@ def rush_lane():
         ({"booked": 99, "hubspot_calls": 8, "p99_ms": 999.9}, 1),
         ({"booked": 100, "hubspot_calls": 9, "p99_ms": 1000}, 2),
         ({"booked": 100, "hubspot_calls": 8, "p99_ms": 1, "duplicates": 1}, 1),
+        ({"booked": 100, "hubspot_calls": 8, "p99_ms": 1, "exit": 1}, 1),
     ],
 )
 def test_the_rush_lane_sees_a_broken_promise(rush_lane, result, faults):
-    assert len(rush_lane.broken(_KEPT | result, _PROMISE)) == faults
+    assert len(rush_lane.inexact(_KEPT | result, _PROMISE)) == faults
+
+
+def _late(booked: int) -> dict[str, int]:
+    return _KEPT | {"booked": booked, "pending": 100 - booked}
+
+
+@pytest.mark.parametrize(
+    ("results", "played", "faults"),
+    [
+        ([_late(90), _late(100)], 2, 0),
+        ([_late(90), _late(90), _late(90)], 3, 1),
+        ([_late(90), _late(90) | {"oversold": 1}], 2, 1),
+    ],
+)
+def test_a_late_rush_is_played_again_and_a_wrong_one_is_not(rush_lane, monkeypatch, results, played, faults):
+    left = list(results)
+    monkeypatch.setattr(rush_lane, "play", lambda options: left.pop(0))
+    assert len(rush_lane.tried(("--seats", "100"), {"booked + pending": 100}, {"pending": 0})) == faults
+    assert len(results) - len(left) == played
 
 
 @pytest.mark.parametrize(
@@ -96,7 +116,7 @@ def test_the_rush_lane_sees_a_broken_promise(rush_lane, result, faults):
 )
 def test_the_rush_lane_adds_up_and_looks_at_the_second_rush(rush_lane, booked, pending, second, faults):
     result = _KEPT | {"booked": booked, "pending": pending, "rushes": [{}, second]}
-    assert len(rush_lane.broken(result, _REPEATED)) == faults
+    assert len(rush_lane.inexact(result, _REPEATED)) == faults
 
 
 def test_the_rush_lane_counts_how_it_ended_for_those_who_had_to_wait(rush_lane):
@@ -106,7 +126,7 @@ def test_the_rush_lane_counts_how_it_ended_for_those_who_had_to_wait(rush_lane):
 
 
 def test_the_rush_lane_plays_every_rush_that_the_issues_name(rush_lane):
-    plans = [" ".join(plan) for plan, _ in rush_lane.MAIN + rush_lane.OTHERS + rush_lane.FAULTED]
+    plans = [" ".join(plan) for plan, *_ in rush_lane.MAIN + rush_lane.OTHERS + rush_lane.FAULTED]
     for options in ("--processes 4", "--exams 5", "--repeat 2", "--double"):
         assert any(options in plan for plan in plans), options
     assert [plan[-8:] for plan in plans if "429=0.2" in plan] == [f"--seed {seed}" for seed in (1, 2, 3, 4, 5)]
