@@ -81,13 +81,14 @@ async def test_a_gate_ahead_of_the_ledger_is_found(ledger, watch, gates):
 @pytest.mark.parametrize(
     ("calls", "words"),
     [
-        ([Call(at=time.time(), kind="write", status=429)], "HubSpot refused 1 calls with 429"),
-        ([Call(at=time.time(), kind="write", status=200)] * 4, "HubSpot got 4 calls within 10 s; 3 are allowed"),
+        ([429], "HubSpot refused 1 calls with 429"),
+        ([200] * 4, "HubSpot got 4 calls within 10 s; 3 are allowed"),
     ],
     ids=["429", "too many"],
 )
 async def test_hubspot_called_beyond_its_budget_is_found(ledger, database, gates, calls, words):
-    watch = Watch(Care(database), gates, Settings(hubspot_rate_limit=3), lambda: calls)
+    made = [Call(at=time.time(), kind="write", status=status) for status in calls]
+    watch = Watch(Care(database), gates, Settings(hubspot_rate_limit=3), lambda: made)
     assert names(await watch.look()) == ["I8"]
     assert words in watch.ready()["detail"]
 

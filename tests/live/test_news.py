@@ -206,9 +206,11 @@ class Held:
     def __init__(self, bulletin: LocalBulletin) -> None:
         self.on_wake, self.wake, self.subscribe = bulletin.on_wake, bulletin.wake, bulletin.subscribe
         self.connected = True
+        self.let_go = asyncio.Event()
 
-    async def announce(self, news: Announcement) -> None:
-        await asyncio.Event().wait()
+    async def announce(self, news: Announcement) -> bool:
+        await self.let_go.wait()
+        return False
 
 
 class Patient:
@@ -236,10 +238,12 @@ async def untold(schema_database_url: str, monkeypatch: pytest.MonkeyPatch) -> A
     world.mine = {contact: await booked(world, contact) for contact in (ANNA, BEN)}
     await world.settled()
     await world.stop_relays()
-    world.start_relay(Held(world.bulletin))
+    held = Held(world.bulletin)
+    world.start_relay(held)
     world.kept = Kept(world, [ANNA, BEN, CARA], [EXAM, OTHER])
     await world.kept.fill()
     yield world
+    held.let_go.set()
     await world.close()
 
 

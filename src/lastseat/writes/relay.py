@@ -17,7 +17,7 @@ from lastseat.errors import LastseatError, LeaseLost, Unavailable, Uncertain
 from lastseat.model import Backlog, Lease, OutboxKind, OutboxRow
 from lastseat.ports import Bulletin, RateBudget, RelayLedger, Slot
 from lastseat.settings import Settings
-from lastseat.writes.trips import VERIFY, Deliverer, Trips
+from lastseat.writes.trips import ANNOUNCE, VERIFY, Deliverer, Trips
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,8 @@ class Relay:
             while self._holds(term):
                 backlog, arrived = await self._collected(term)
                 started = await self._dispatch(term, backlog, arrived=arrived)
-                if backlog.unannounced:
+                # What a trip has mirrored it also tells; here is what no trip tells, or could not.
+                if backlog.unannounced and (not self._trips or self._settling.in_trouble(ANNOUNCE)):
                     await self._carrier.tell_what_was_mirrored(term)
                 if not started:
                     await self._tidy(term)

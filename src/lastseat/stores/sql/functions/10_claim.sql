@@ -11,38 +11,49 @@ create or replace function hubspot_sync.judge(wishes jsonb) returns table (
     fingerprint text, properties jsonb, verdict text, known uuid, detail text, remaining integer
 ) language sql stable set search_path = hubspot_sync, pg_temp
     set enable_seqscan = off set plan_cache_mode = force_custom_plan as $$
-    select a.n, (a.c ->> 'claim_id')::uuid, a.c ->> 'booking_id', a.c ->> 'exam_id', a.c ->> 'contact_id',
-           a.c ->> 'caller', a.c ->> 'request_id', a.c ->> 'key', coalesce(a.c ->> 'fingerprint', ''),
-           coalesce(a.c -> 'properties', '{}'),
+    with asked as materialized (
+        select w.n, (w.c ->> 'claim_id')::uuid as claim_id, w.c ->> 'booking_id' as booking_id,
+               w.c ->> 'exam_id' as exam_id, w.c ->> 'contact_id' as contact_id, w.c ->> 'caller' as caller,
+               w.c ->> 'request_id' as request_id, w.c ->> 'key' as key,
+               coalesce(w.c ->> 'fingerprint', '') as fingerprint, coalesce(w.c -> 'properties', '{}') as properties,
+               nullif(w.c -> 'needs', 'null') as needs
+          from jsonb_array_elements(wishes) with ordinality as w (c, n)
+    ), exams as materialized (
+        -- Once for each exam: in a rush a thousand wishes name the same one.
+        select e.hubspot_id, e.archived_at, lower(e.mock_type) as mock_type, closed_because(e) as closed,
+               seats_of(e) - e.seats_taken as remaining
+          from hubspot_mock_exams e where e.hubspot_id = any (array(select distinct a.exam_id from asked a))
+    )
+    select a.n, a.claim_id, a.booking_id, a.exam_id, a.contact_id, a.caller, a.request_id, a.key, a.fingerprint,
+           a.properties,
            case
                when by_id.claim_id is not null then 'won'
-               when by_key.claim_id is not null and by_key.fingerprint = coalesce(a.c ->> 'fingerprint', '')
-                   then 'replay'
+               when by_key.claim_id is not null and by_key.fingerprint = a.fingerprint then 'replay'
                when by_key.claim_id is not null then 'key_reused'
                when e.hubspot_id is null or e.archived_at is not null then 'unknown_exam'
                when held.claim_id is not null or seat.hubspot_id is not null then 'already_booked'
-               when closed_because(e) is not null then 'closed'
+               when e.closed is not null then 'closed'
                when lacking.field is not null then 'lacks'
                else 'free'
            end,
            coalesce(by_id.claim_id, by_key.claim_id, held.claim_id),
            case when held.claim_id is null and seat.hubspot_id is not null then seat.hubspot_id
-                when e.hubspot_id is not null then coalesce(closed_because(e), lacking.field) end,
-           seats_of(e) - e.seats_taken
-      from jsonb_array_elements(wishes) with ordinality as a (c, n)
-      left join claims by_id on by_id.claim_id = (a.c ->> 'claim_id')::uuid
-      left join claims by_key on by_key.caller = a.c ->> 'caller' and by_key.idempotency_key = a.c ->> 'key'
-      left join hubspot_mock_exams e on e.hubspot_id = a.c ->> 'exam_id'
-      left join claims held on held.contact_id = a.c ->> 'contact_id' and held.exam_id = a.c ->> 'exam_id'
+                else coalesce(e.closed, lacking.field) end,
+           e.remaining
+      from asked a
+      left join claims by_id on by_id.claim_id = a.claim_id
+      left join claims by_key on by_key.caller = a.caller and by_key.idempotency_key = a.key
+      left join exams e on e.hubspot_id = a.exam_id
+      left join claims held on held.contact_id = a.contact_id and held.exam_id = a.exam_id
                            and held.state in ('open', 'booked')
       left join lateral (select b.hubspot_id from hubspot_bookings b
-                          where b.contact_id = a.c ->> 'contact_id' and b.mock_exam_id = a.c ->> 'exam_id' and b.holds
+                          where b.contact_id = a.contact_id and b.mock_exam_id = a.exam_id and b.holds
                           limit 1) seat on true
       -- Race: the type is judged under the exam's lock, so a change of it cannot let a booking without its field through.
       left join lateral (select f.field
-                           from jsonb_array_elements_text(a.c -> 'needs' -> lower(e.mock_type))
-                                with ordinality f (field, place)
-                          where a.c -> 'properties' ->> f.field is null order by f.place limit 1) lacking on true
+                           from jsonb_array_elements_text(a.needs -> e.mock_type) with ordinality f (field, place)
+                          where a.needs is not null and a.properties ->> f.field is null
+                          order by f.place limit 1) lacking on true
 $$;
 
 create or replace function hubspot_sync.answers_json(answers jsonb) returns jsonb
