@@ -246,3 +246,20 @@ def test_a_refused_call_hides_no_call_of_others_while_redis_is_away():
     # HubSpot has counted nine of others, and perhaps the refused one: then the window is still full.
     assert window.take_alone("early", 1.1, 10) > 0
     assert window.take_alone("later", 1.5, 10) == 0
+
+
+@pytest.mark.parametrize(("used", "at_once"), [(10, True), (60, False)])
+async def test_a_large_window_that_was_half_free_a_moment_ago_need_not_be_waited_for(office, used, at_once):
+    meter = Meter(100, 30.0)
+    for _ in range(used):
+        meter.arrive()
+    office.budget()
+    away = Away(office.trips[0])
+    away.away = False
+    budget = SharedBudget(away, settings_for(hubspot_rate_limit=100, hubspot_rate_window_s=30.0))
+    await known(budget, meter)
+    await budget.free()
+    away.away = True
+    slot = await budget.reserve("create")
+    assert isinstance(slot, float) is not at_once
+    assert await budget.reserve("create") > 0, "one call at a time, until its reply tells how full the window is"

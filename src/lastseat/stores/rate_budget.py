@@ -48,6 +48,9 @@ _PAUSES = {
     "MIGRATION": "MIGRATION (477), the account moves to another data centre",
     "DAILY": "DAILY, the calls of the day are used up",
 }
+# Limit: with so many calls in a window, half of which were free a second ago, one more is not too many now.
+_LARGE_PLAN = 50
+_ROOMY_S = 1.0
 _PAST_MOST = 2_000  # Limit: calls remembered for the checks; two windows of the largest plan are 500.
 _RECALL_MS = 50  # Limit: so long a new window waits for processes to tell of their calls, before the first one.
 
@@ -130,6 +133,7 @@ class SharedBudget:
         self._daily_scarce = False
         self._daily_until = 0.0
         self._redis_away = False
+        self._roomy_until = 0.0
         self.past: deque[Call] = deque(maxlen=_PAST_MOST)
         """This process's latest calls, for whoever checks that the budget is kept."""
 
@@ -275,7 +279,8 @@ class SharedBudget:
             self._untold = self._untold or untold
             if not self._redis_away and self._seen:
                 # Race: since our last trip, others may have used up the window, and nobody can tell us now.
-                self._local.forget_others(self._now(), quiet_s=self._settings.hubspot_rate_window_s)
+                roomy = self._now() < self._roomy_until
+                self._local.forget_others(self._now(), quiet_s=0 if roomy else self._settings.hubspot_rate_window_s)
             self._redis_away = True
             raise
         return self._learnt(msgspec.json.decode(_as_bytes(reply), type=_State))
@@ -283,6 +288,8 @@ class SharedBudget:
     def _learnt(self, state: _State) -> _State:
         self._redis_away = False
         self._seen = max(self._seen, state.serial)
+        if state.known and state.size >= _LARGE_PLAN and 2 * state.free >= state.size:
+            self._roomy_until = self._now() + _ROOMY_S
         if state.born != self._born:
             # Crash: the window in Redis is new to us, so it may lack our calls; the next trip tells it of them.
             self._born = state.born
