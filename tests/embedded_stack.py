@@ -9,6 +9,7 @@ open_folder          a new folder that the servers can reach also when the tests
 """
 
 import asyncio
+import contextlib
 import itertools
 import shutil
 import tempfile
@@ -16,12 +17,14 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 import redis
 
+from lastseat.embedded import postgres
 from lastseat.embedded.stack import EmbeddedStack
 
 Prepare = Callable[[str], Awaitable[None]]
@@ -102,9 +105,12 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[EmbeddedStack]:
-    folder = make_open_folder()
-    with EmbeddedStack(folder) as running:
-        yield running
+    """Nobody kills this one, so its disk need not be waited for; whoever tests durability starts another."""
+    folder, running = make_open_folder(), contextlib.ExitStack()
+    with mock.patch.dict(postgres.SETTINGS, fsync="off", full_page_writes="off", synchronous_commit="off"):
+        stack = running.enter_context(EmbeddedStack(folder))
+    with running:
+        yield stack
     shutil.rmtree(folder)
 
 
