@@ -76,7 +76,7 @@ class Databases:
         return self._templates[prepare]
 
     def _create(self, name: str, template: str) -> str:
-        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
         return urlunsplit(urlsplit(self._url)._replace(path=f"/{name}"))
 
     def _execute(self, statement: str) -> None:
