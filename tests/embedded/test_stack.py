@@ -183,12 +183,14 @@ def test_files_are_open_to_their_server_alone(stack: EmbeddedStack) -> None:
     assert (owner != 0) if is_root() else (owner == os.geteuid())
 
 
-async def test_postgres_is_durable(database_url: str) -> None:
-    connection = await asyncpg.connect(database_url)
-    for name in ("fsync", "full_page_writes", "synchronous_commit"):
-        assert await connection.fetchval(f"SHOW {name}") == "on"
-    assert await connection.fetchval("SHOW password_encryption") == "scram-sha-256"
-    await connection.close()
+async def test_postgres_is_durable(open_folder: Path) -> None:
+    """One of its own, as every user gets it: the shared one of the tests does not wait for the disk."""
+    with EmbeddedPostgres(open_folder) as postgres:
+        connection = await asyncpg.connect(postgres.url)
+        for name in ("fsync", "full_page_writes", "synchronous_commit"):
+            assert await connection.fetchval(f"SHOW {name}") == "on"
+        assert await connection.fetchval("SHOW password_encryption") == "scram-sha-256"
+        await connection.close()
 
 
 async def test_valkey_is_durable_and_never_drops_a_key(redis_url: str) -> None:
