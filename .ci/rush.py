@@ -3,7 +3,8 @@
 Whether everything is exact is asked of every rush. Whether it is prompt also depends on what else the machine does:
 a rush that was exact but late is played again, up to three times in all, and must be prompt once.
 
-With options, e.g. `--transport rest`, they go to each rush of the main job, and only those are played.
+With options, e.g. `--transport rest`, they go to each rush of the main job, and only those are played. The word
+`faulted` plays the rush under faults with all its seeds; CI plays the first two, for the minutes' sake.
 """
 
 import json
@@ -112,7 +113,9 @@ def tried(options: tuple[str, ...], exact: Promise, prompt: Promise) -> list[str
 def main() -> None:
     """Exit 1 when any promise of any rush is broken."""
     more = tuple(sys.argv[1:])
-    rushes = MAIN if more else MAIN + OTHERS + FAULTED
+    rushes = MAIN if more else MAIN + OTHERS + FAULTED[:2]
+    if more == ("faulted",):
+        rushes, more = FAULTED, ()
     faults = [fault for plan, exact, prompt in rushes for fault in tried((*plan, *more), exact, prompt)]
     if faults:
         raise SystemExit(1)
