@@ -23,13 +23,31 @@ from lastseat.stores.redis import RedisTrips
 Moment = Literal["before", "after"]
 Strike = Callable[[], Awaitable[None]]
 STEPS = ("admit", "claim", "write", "mirror", "announce", "link")
-_STEP_OF_FUNCTION = {
+STEP_OF_FUNCTION = {
     "claim": "claim",
     "cancel": "claim",
     "move_booking": "claim",
     "change_exam": "claim",
     "settle": "mirror",
 }
+NO_STEP = {
+    "send": "the mark before the call: whoever dies before `write` dies after it; tests/fault/test_relay.py loses it",
+    "announced": "the mark after `announce`: whoever dies after that step dies before it",
+    "unannounced": "looks for what was not told; it writes nothing",
+    "backlog": "looks for what waits; it writes nothing",
+    "take_lease": "no request waits for it: tests/fault/test_relay.py",
+    "release_lease": "no request waits for it: tests/fault/test_relay.py",
+    "to_verify": "the second look is no step of a request: tests/fault/test_verify.py",
+    "verified": "the second look is no step of a request: tests/fault/test_verify.py",
+    "mirror": "what an operator brings by hand: tests/upkeep/test_force_sync.py",
+    "mirror_page": "what an operator brings by hand: tests/upkeep/test_backfill.py",
+    "save_cursor": "what an operator brings by hand: tests/upkeep/test_backfill.py",
+    "retry_aside": "staff's second try of one row: tests/fault/test_aside.py",
+    "housekeep": "forgets what has ended: tests/fault/test_housekeeping.py",
+    "recount": "an operator's after a change by hand: tests/fault/test_housekeeping.py",
+    "some_exams": "a sample for the checks at run time; it writes nothing",
+}
+"""Why a function that Postgres calls volatile is struck at no step."""
 
 
 class Process:
@@ -123,7 +141,7 @@ class Process:
                 self.name = self._inner.name
 
             async def call(self, function: str, args: bytes) -> bytes:
-                step = _STEP_OF_FUNCTION.get(function)
+                step = STEP_OF_FUNCTION.get(function)
 
                 async def reached() -> bytes:
                     if asyncio.get_running_loop().time() < process._postgres_back_at:

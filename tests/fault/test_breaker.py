@@ -157,9 +157,17 @@ async def test_a_call_under_way_that_ends_well_opens_the_door(door, shop):
     assert await knock(door) == "ok"
 
 
-async def test_without_the_breaker_a_crowd_would_wait_for_time_outs(shop):
-    """The control: each of them waits for the database itself."""
+@pytest.mark.parametrize(("failures", "asked"), [(3, 0), (10**9, 20)], ids=["guarded", "not guarded"])
+async def test_without_the_breaker_a_crowd_would_wait_for_time_outs(shop, hours, failures, asked):
+    """Off, it never shuts: each of the crowd asks a database that does not answer."""
+    settings = Settings(breaker_failures=failures, breaker_first_s=1.0, breaker_most_s=4.0, breaker_probe_s=0.05)
+    door = Breaker(shop, settings, clock=hours)
+    await shut(door, shop)
     shop.slow = True
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await shop.call("claim", b"{}")
+    crowd = [asyncio.create_task(knock(door)) for _ in range(20)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert (len(shop.calls), sum(not one.done() for one in crowd)) == (asked, asked)
+    for one in crowd:
+        one.cancel()
+    await asyncio.gather(*crowd, return_exceptions=True)

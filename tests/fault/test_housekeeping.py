@@ -99,6 +99,7 @@ async def test_seats_that_were_changed_by_hand_are_counted_anew(ledger, hand, ro
     hand.hubspot.poison["2"] = "no"
     await hand.carry()
     before = (await ledger.gates([EXAM]))[0]
+    await rows.do("delete from hubspot_sync.outbox where kind = 'count'")
     await rows.do("update hubspot_sync.hubspot_mock_exams set seats_taken = 0")
     asked = msgspec.json.encode({"exam_ids": [EXAM]}).decode()
     for corrected in ([{"exam_id": EXAM, "was": 0, "is": before.taken}], []):
@@ -106,3 +107,4 @@ async def test_seats_that_were_changed_by_hand_are_counted_anew(ledger, hand, ro
         assert msgspec.json.decode(found[0]["said"]) == {"corrected": corrected}
     after = (await ledger.gates([EXAM]))[0]
     assert (after.taken, after.version > before.version) == (before.taken, True)
+    assert [row["state"] for row in await rows.outbox("kind = 'count'")] == ["waiting"], "HubSpot is told, too"

@@ -223,8 +223,8 @@ async def test_supabase_away_reads_go_on_stale_and_writes_are_refused_at_once(pl
     assert 0 < refusal.retry_after_s <= place.settings.breaker_most_s
     took_s = await in_s(asyncio.gather(*(refused_at_once(place, str(n)) for n in range(2, 10))))
     assert took_s < 0.2
-    stale = await process.services.bookings.list_for("1", filter="all", page=1, limit=10)
-    assert b'"stale":true' in stale or b'"Active"' in stale  # a fresh copy in Redis is as good
+    shown = await process.services.bookings.list_for("1", filter="all", page=1, limit=10)
+    assert b'"Active"' in shown  # fresh from Redis or marked stale: tests/live/test_away.py holds them apart
     assert b"Mock 501" in await process.services.exams.available()
     said = await part(place, "supabase")
     assert said["ok"] is False

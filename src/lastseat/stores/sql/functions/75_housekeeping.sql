@@ -48,6 +48,10 @@ begin
         update hubspot_mock_exams e set seats_taken = c."is", seats_version = e.seats_version + 1
           from counted c where e.hubspot_id = c.hubspot_id and c.was <> c."is"
         returning e.hubspot_id, c.was, c."is"
+    ), told as (
+        -- HubSpot may have been told the wrong number.
+        insert into outbox (kind, exam_id) select 'count', m.hubspot_id from moved m
+        on conflict (exam_id) where kind = 'count' and state = 'waiting' do nothing
     ), audited as (
         insert into audit_log (table_name, operation, record_id, performed_by, old_values, new_values)
         select 'hubspot_mock_exams', 'RECOUNT', m.hubspot_id, 'operator', jsonb_build_object('seats_taken', m.was),
