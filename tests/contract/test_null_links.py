@@ -13,12 +13,36 @@ async def taken(ledger, exam_id=EXAM):
     return (await ledger.gates([exam_id]))[0].taken
 
 
-async def test_a_create_reply_without_the_exam_keeps_its_seat(ledger):
+async def sent_booking(ledger):
+    """The only seat is claimed and on its way: the term, the wish, the row."""
     await ledger.mirror(exams=[exam(capacity=1)])
     term = (await leased(ledger)).term
     mine = wish("1")
     await ledger.claim([mine])
     (row,) = await ledger.send(term, "create", 1)
+    return term, mine, row
+
+
+async def sent_cancel(ledger):
+    """An imported booking's cancel is on its way: the term and the row."""
+    await ledger.mirror(exams=[exam()], bookings=[booking("7001")])
+    term = (await leased(ledger)).term
+    await ledger.cancel([cancel("7001", caller="staff:clerk")])
+    (row,) = await ledger.send(term, "cancel", 1)
+    return term, row
+
+
+async def looked_at_again(ledger, term, row):
+    """Its outcome was unknown once, and the second look reads neither exam nor contact."""
+    lost = Written(outbox_id=row.outbox_id, kind=row.kind, record=acknowledged(row).record, uncertain=True)
+    await ledger.settle(term, Settlement(written=[lost]))
+    await asyncio.sleep(0.06)
+    (doubtful,) = await ledger.to_verify(term, 10)
+    await ledger.verified(term, [(doubtful, acknowledged(row, **NOTHING_SAID).record)])
+
+
+async def test_a_create_reply_without_the_exam_keeps_its_seat(ledger):
+    term, mine, row = await sent_booking(ledger)
     said = acknowledged(row, is_active=None, booking_status=None, **NOTHING_SAID)
     await ledger.settle(term, Settlement(written=[said]))
     shown = await ledger.booking(mine.booking_id)
@@ -41,10 +65,7 @@ async def test_a_cancel_reply_without_the_exam_frees_the_seat_that_it_held(ledge
 
 
 async def test_an_imported_booking_keeps_its_student_when_it_is_cancelled(ledger):
-    await ledger.mirror(exams=[exam()], bookings=[booking("7001")])
-    term = (await leased(ledger)).term
-    await ledger.cancel([cancel("7001", caller="staff:clerk")])
-    (row,) = await ledger.send(term, "cancel", 1)
+    term, row = await sent_cancel(ledger)
     await ledger.settle(term, Settlement(written=[acknowledged(row, **NOTHING_SAID)]))
     (shown,) = await ledger.bookings("9")
     assert (shown.mock_exam_id, shown.is_active) == (EXAM, "Cancelled")
@@ -52,34 +73,16 @@ async def test_an_imported_booking_keeps_its_student_when_it_is_cancelled(ledger
 
 
 async def test_a_second_look_that_reads_no_exam_keeps_the_seat(ledger):
-    await ledger.mirror(exams=[exam(capacity=1)])
-    term = (await leased(ledger)).term
-    mine = wish("1")
-    await ledger.claim([mine])
-    (row,) = await ledger.send(term, "create", 1)
-    written = acknowledged(row)
-    lost = Written(outbox_id=row.outbox_id, kind="create", record=written.record, uncertain=True)
-    await ledger.settle(term, Settlement(written=[lost]))
-    await asyncio.sleep(0.06)
-    (doubtful,) = await ledger.to_verify(term, 10)
-    seen = acknowledged(row, **NOTHING_SAID).record
-    await ledger.verified(term, [(doubtful, seen)])
+    term, mine, row = await sent_booking(ledger)
+    await looked_at_again(ledger, term, row)
     assert (await ledger.booking(mine.booking_id)).contact_id == "1"
     assert await taken(ledger) == 1
     assert await outcomes(ledger, wish("2")) == ["full"]
 
 
 async def test_a_second_look_at_an_imported_booking_that_reads_no_exam_keeps_it_there(ledger):
-    await ledger.mirror(exams=[exam()], bookings=[booking("7001")])
-    term = (await leased(ledger)).term
-    await ledger.cancel([cancel("7001", caller="staff:clerk")])
-    (row,) = await ledger.send(term, "cancel", 1)
-    written = acknowledged(row)
-    lost = Written(outbox_id=row.outbox_id, kind="cancel", record=written.record, uncertain=True)
-    await ledger.settle(term, Settlement(written=[lost]))
-    await asyncio.sleep(0.06)
-    (doubtful,) = await ledger.to_verify(term, 10)
-    await ledger.verified(term, [(doubtful, acknowledged(row, **NOTHING_SAID).record)])
+    term, row = await sent_cancel(ledger)
+    await looked_at_again(ledger, term, row)
     (shown,) = await ledger.bookings("9")
     assert (shown.hubspot_id, shown.mock_exam_id, shown.is_active) == ("7001", EXAM, "Cancelled")
 

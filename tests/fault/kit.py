@@ -139,3 +139,10 @@ class Rows:
 
 def database_at(url: str, connections: int = 4) -> PostgresDatabase:
     return PostgresDatabase(url, connections=connections, timeout_s=5)
+
+
+# Functions that may write: those that Postgres may not take for a mere read.
+WRITING = (
+    "select p.proname as name from pg_proc p join pg_namespace n on n.oid = p.pronamespace"
+    " where n.nspname = 'lastseat_api' and p.provolatile = 'v'"
+)

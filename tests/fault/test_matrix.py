@@ -9,6 +9,7 @@ import itertools
 import pytest
 
 from tests.fault.faults import FAULTS, Fault
+from tests.fault.kit import WRITING
 from tests.fault.plays import PLAYS, Play
 from tests.fault.process import NO_STEP, STEP_OF_FUNCTION, STEPS
 from tests.fault.town import town
@@ -58,10 +59,7 @@ def test_every_pair_that_cannot_happen_says_why():
 
 async def test_every_function_that_writes_belongs_to_a_step_or_says_why_not(rows):
     """A new way to write is a new place for faults: it gets a step here, or a reason and the tests that strike it."""
-    found = await rows.of(
-        "select p.proname as name from pg_proc p join pg_namespace n on n.oid = p.pronamespace"
-        " where n.nspname = 'lastseat_api' and p.provolatile = 'v'"
-    )
+    found = await rows.of(WRITING)
     assert {row["name"] for row in found} == {*STEP_OF_FUNCTION, *NO_STEP}
     assert set(STEP_OF_FUNCTION.values()) <= set(STEPS)
     named = {word.rstrip(",") for reason in NO_STEP.values() for word in reason.split() if word.startswith("tests/")}

@@ -15,6 +15,7 @@ from lastseat.stores import keys
 from lastseat.stores.care import Care
 from lastseat.stores.views import ViewStore
 from lastseat.writes.again import SecondTry
+from tests.fault.kit import WRITING
 from tests.live.kept import Kept
 from tests.staff.world import EXAM, OTHER, StaffWorld, in_days, until
 from tests.writes.world import LocalBulletin
@@ -335,12 +336,9 @@ HEARD = {
 
 async def test_every_function_that_writes_has_a_case_or_shows_nothing(schema_database_url: str):
     connection = await asyncpg.connect(schema_database_url)
-    rows = await connection.fetch(
-        "select p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace"
-        " where n.nspname = 'lastseat_api' and p.provolatile = 'v'"
-    )
+    rows = await connection.fetch(WRITING)
     await connection.close()
-    assert {row["proname"] for row in rows} == SILENT | set(HEARD)
+    assert {row["name"] for row in rows} == SILENT | set(HEARD)
     assert set(HEARD.values()) <= set(WRITES)
 
 

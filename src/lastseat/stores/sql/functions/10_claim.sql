@@ -58,15 +58,15 @@ $$;
 
 create or replace function hubspot_sync.answers_json(answers jsonb) returns jsonb
     language sql stable set search_path = hubspot_sync, pg_temp as $$
-    with asked as materialized (
-        select * from jsonb_to_recordset(answers)
-                   as a (n bigint, outcome text, claim_id uuid, exam_id text, detail text)
+    with said as materialized (
+        select a.n, a.outcome, a.exam_id, a.detail,
+               case when a.outcome in ('won', 'replay', 'already_booked') then a.claim_id end as shown
+          from jsonb_to_recordset(answers) as a (n bigint, outcome text, claim_id uuid, exam_id text, detail text)
     )
     select coalesce(jsonb_agg(jsonb_build_object('outcome', a.outcome, 'detail', a.detail, 'exam_id', a.exam_id,
                                                  'claim', c.claim) order by a.n), '[]')
-      from asked a
-      left join claims_json(array(select w.claim_id from asked w where w.outcome in ('won', 'replay', 'already_booked')))
-                c on c.claim_id = a.claim_id and a.outcome in ('won', 'replay', 'already_booked')
+      from said a
+      left join claims_json(array(select w.shown from said w where w.shown is not null)) c on c.claim_id = a.shown
 $$;
 
 create or replace function lastseat_api.claim(args jsonb) returns jsonb
