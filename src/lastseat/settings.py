@@ -196,6 +196,11 @@ class Settings(BaseSettings):
     store_timeout_s: Seconds = 5.0
     redis_timeout_s: Seconds = 0.25
 
+    @property
+    def names_supabase(self) -> bool:
+        """Whether a database is named, over either transport; else the embedded one is meant."""
+        return self.supabase_db_url is not None or bool(self.supabase_url)
+
 
 def load(**overrides: object) -> Settings:
     """Read the environment; raise SetupError naming the variable, its value's fault and what is allowed."""

@@ -59,7 +59,7 @@ def _of_running(folder: Path | None, *, hubspot: bool, as_json: bool) -> tuple[R
     settings = load()
     log_path = calls_path = None
     need_transport(settings)
-    if folder is not None or (settings.supabase_db_url is None and not settings.supabase_url):
+    if folder is not None or not settings.names_supabase:
         folder, settings = _noted(folder or data_folder(settings.data_dir))
         log_path, calls_path = folder / SITE_LOG, folder / EMULATOR / REQUESTS_LOG
     look = Look(settings, hubspot=hubspot, log_path=log_path, calls_path=calls_path, say=say)

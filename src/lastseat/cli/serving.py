@@ -83,7 +83,7 @@ def _need_secrets(settings: Settings) -> None:
 
 def bring_stores(settings: Settings, open_stores: ExitStack) -> Stores:
     """Start the stores that the environment does not name."""
-    no_postgres = settings.supabase_db_url is None and not settings.supabase_url
+    no_postgres = not settings.names_supabase
     if not no_postgres and settings.redis_url is not None:
         return Stores(None, {})
     folder = service_folder(settings.data_dir, say=say)

@@ -110,5 +110,5 @@ def need_current(standing: Standing) -> None:
 
 def need_transport(settings: Settings) -> None:
     """Refuse, before anything starts, settings that name no way to Supabase though they mean one."""
-    if settings.supabase_db_url is not None or settings.supabase_url or settings.supabase_service_key is not None:
+    if settings.names_supabase or settings.supabase_service_key is not None:
         database_of(settings)

@@ -41,7 +41,7 @@ def settings_with_stores(open_stores: ExitStack) -> Settings:
     """The environment's settings, with the stores of what runs in the data folder, or else with stores of our own."""
     settings = load()
     need_transport(settings)
-    if (settings.supabase_db_url is None and not settings.supabase_url) or settings.redis_url is None:
+    if not settings.names_supabase or settings.redis_url is None:
         folder = data_folder(settings.data_dir, on_progress=say)
         note = running.read_note(folder)
         if note is None and settings.hubspot_access_token is None:
