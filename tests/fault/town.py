@@ -117,7 +117,7 @@ class Town:
             await database.close()
 
     async def rows(self, query: str, *values):
-        connection = await asyncpg.connect(self.database_url)
+        connection = await asyncpg.connect(self.database_url, server_settings={"application_name": "onlooker"})
         try:
             return [dict(row) for row in await connection.fetch(query, *values)]
         finally:
@@ -126,10 +126,10 @@ class Town:
     # What goes wrong.
 
     async def postgres_dies(self) -> None:
-        """Every connection ends in mid-statement, whatever it did is undone."""
+        """Every connection of the service ends in mid-statement, whatever it did is undone; who looks on is spared."""
         await self.rows(
             "select pg_terminate_backend(pid) from pg_stat_activity"
-            " where datname = current_database() and pid <> pg_backend_pid()"
+            " where datname = current_database() and application_name <> 'onlooker'"
         )
 
     async def redis_flushed(self) -> None:
