@@ -126,7 +126,7 @@ class Town:
     # What goes wrong.
 
     async def postgres_dies(self) -> None:
-        """Every connection of the service ends in mid-statement, whatever it did is undone; who looks on is spared."""
+        """Every connection of the service ends in mid-statement, undoing what it did; who looks on is spared."""
         await self.rows(
             "select pg_terminate_backend(pid) from pg_stat_activity"
             " where datname = current_database() and application_name <> 'onlooker'"
