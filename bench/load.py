@@ -68,18 +68,20 @@ def get(path, token=None):
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-async def cpu_per_answer(port, requests, pid, *, seconds):
-    """Microseconds of server CPU per answer, and answers per second; one connection per request in the list."""
+async def cpu_per_answer(port, requests, pids, *, seconds):
+    """Microseconds of CPU of these processes and their children per answer, and answers per second.
+
+    One connection per request in the list.
+    """
     loop, count = asyncio.get_running_loop(), Count()
     lines = [
         (await loop.create_connection(lambda request=request: Line(request, count), "127.0.0.1", port))[1]
         for request in requests
     ]
     await asyncio.sleep(WARM_S)
-    pids = family(pid)
-    count.answers, cpu, began = 0, cpu_s(pids), time.perf_counter()
+    count.answers, cpu, began = 0, cpu_s(families(pids)), time.perf_counter()
     await asyncio.sleep(seconds)
-    answers, cpu, took_s = count.answers, cpu_s(pids) - cpu, time.perf_counter() - began
+    answers, cpu, took_s = count.answers, cpu_s(families(pids)) - cpu, time.perf_counter() - began
     count.stop = True
     await asyncio.sleep(0.1)
     for line in lines:
@@ -108,6 +110,11 @@ def family(pid):
     for one in found:
         found += [child for child, parent in parents.items() if parent == one]
     return found
+
+
+def families(pids):
+    """The same of several."""
+    return {one for pid in pids for one in family(pid)}
 
 
 def cpu_s(pids):

@@ -1,4 +1,4 @@
-"""Runs the PRD's own Node server beside ours, with the same number of exams; never books anything there."""
+"""Runs the PRD's own Node server beside ours: the same exams, the same stores, a HubSpot of its own."""
 
 import asyncio
 import contextlib
@@ -10,45 +10,71 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import redis.asyncio
 from load import up
 
 from lastseat.embedded.ports import free_port
+from lastseat.rehearsal.portal import TOKEN, Portal
 
 BESIDE = Path(__file__).parents[2] / "shared" / "peers" / "prd-node"
 AVAILABLE = "/api/mock-exams/available"
 DATABASE = "peer"
 REDIS_NUMBER = "5"
+BOOKINGS = "2-50158943"
+COLUMNS = ("mock_exam_name", "mock_type", "exam_date", "start_time", "end_time", "location")
 
 
 @contextlib.asynccontextmanager
-async def prd_node(folder, embedded, hubspot_url, exams):
+async def prd_node(folder, embedded, exams, *, hubspot_limit, hubspot_latency_ms):
     """(port, pid). `PRD_NODE` names the peer's folder; npm fetches what it needs into a copy."""
     source = Path(os.environ.get("PRD_NODE", BESIDE))
     copy = folder / "prd-node"
     await asyncio.to_thread(_install, source, copy)
     await _fill(embedded.postgres_url, (copy / "schema.sql").read_text(), exams)
-    port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        "node",
-        "server.js",
-        cwd=copy,
-        stdout=subprocess.DEVNULL,
-        env={
-            **os.environ,
-            "NODE_ENV": "production",
-            "DATABASE_URL": _database(embedded.postgres_url),
-            "REDIS_URL": embedded.redis_url.rpartition("/")[0] + f"/{REDIS_NUMBER}",
-            "CRM_URL": hubspot_url,
-            "PORT": str(port),
-            "QUIET": "1",
-        },
-    )
-    try:
+    redis_url = embedded.redis_url.rpartition("/")[0] + f"/{REDIS_NUMBER}"
+    async with redis.asyncio.Redis.from_url(redis_url) as counters:
+        await counters.mset({f"capacity:{exam.exam_id}": exam.seats for exam in exams})
+    # Not ours: bookings of strangers in our HubSpot would be work for our relay.
+    portal = Portal(folder / "peer-hubspot", limit=hubspot_limit, latency_ms=hubspot_latency_ms)
+    async with contextlib.AsyncExitStack() as parts:
+        parts.callback(portal.stop)
+        await portal.start()
+        port = free_port()
+        process = await asyncio.create_subprocess_exec(
+            "node",
+            "server.js",
+            cwd=copy,
+            stdout=subprocess.DEVNULL,
+            env={
+                **os.environ,
+                "NODE_ENV": "production",
+                "DATABASE_URL": _database(embedded.postgres_url),
+                "REDIS_URL": redis_url,
+                "CRM_URL": portal.url,
+                "CRM_TOKEN": TOKEN,
+                "CRM_TYPE": BOOKINGS,
+                "PORT": str(port),
+                "QUIET": "1",
+            },
+        )
+        parts.push_async_callback(process.wait)
+        parts.callback(process.terminate)
         await up(port, AVAILABLE)
         yield port, process.pid
-    finally:
-        process.terminate()
-        await process.wait()
+
+
+def wish(student, exam):
+    """A booking as the PRD's page would send it."""
+    return {
+        "examId": exam.exam_id,
+        "contactId": student.contact_id,
+        "studentId": student.properties["student_id"],
+        "name": student.name,
+        "email": student.properties["email"],
+        "attendingLocation": exam.properties["location"],
+        "examDate": exam.properties["exam_date"],
+        "dominantHand": "right",
+    }
 
 
 def _install(source, copy):
@@ -65,7 +91,12 @@ async def _fill(url, schema, exams):
     await connection.close()
     connection = await asyncpg.connect(_database(url))
     await connection.execute(schema)
-    await connection.execute("delete from hubspot_mock_exams where exam_date > current_date + $1::int", exams)
+    await connection.execute("delete from hubspot_mock_exams")
+    await connection.executemany(
+        "insert into hubspot_mock_exams (hubspot_id, mock_exam_name, mock_type, exam_date, start_time, end_time,"
+        " location, capacity, is_active) values ($1, $2, $3, $4::text::date, $5, $6, $7, $8, 'active')",
+        [(exam.exam_id, *(exam.properties[name] for name in COLUMNS), exam.seats) for exam in exams],
+    )
     await connection.close()
 
 

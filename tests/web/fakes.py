@@ -87,12 +87,16 @@ class FakeLive:
     body: bytes | None = None
     gates: list[Gate] = field(default_factory=list)
     listeners: list[Any] = field(default_factory=list)
+    answers: int = 0
 
     def available_at_hand(self) -> bytes | None:
         return self.body
 
     def capacity_at_hand(self, exam_id: ExamId) -> bytes | None:
         return self.body if exam_id == EXAM else None
+
+    def given(self) -> None:
+        self.answers += 1
 
     def on_seats(self, listener: Any) -> None:
         self.listeners.append(listener)

@@ -131,6 +131,7 @@ async def test_an_address_is_limited_only_where_it_is_asked_for(world: World, at
     asked = Caller(create_app(world.services(limit_address_reads=3)))
     answers = [(await asked.get(AVAILABLE)).status for _ in range(5)]
     assert answers == [200, 200, 200, 429, 429]
+    assert at_hand.answers == 3  # who was refused got no answer whose age could count
     told = await asked.get(AVAILABLE)
     assert told.code == "TOO_MANY_REQUESTS"
     assert 1 <= int(told.headers["retry-after"]) <= 10

@@ -99,7 +99,6 @@ class ExamReads:
         known = self._at_hand()
         if known is None:
             return None
-        self._given(known)
         return self._whole or self._body(known, ALL)
 
     async def capacity(self, exam_id: ExamId) -> bytes:
@@ -111,12 +110,17 @@ class ExamReads:
         known = self._known
         if known is None or exam_id not in known.exams or self._at_hand() is None:
             return None
-        self._given(known)
         body = self._capacities.get(exam_id)
         if body is None:
             body = _capacity_body(exam_id, known.exams[exam_id], self._counts.get(exam_id), complete=not known.stale)
             self._keep_capacity(exam_id, body)
         return body
+
+    def given(self) -> None:
+        """Count an answer made of what was at hand, and how old that is."""
+        if self._known is not None:
+            self.figures.from_process += 1
+            self.figures.ages.note(self._clock() - self._known.true_at)
 
     async def seats_now(self) -> list[Gate]:
         """The seat counts of all listed exams, as they are known."""
@@ -175,15 +179,10 @@ class ExamReads:
             self._begin_to_load()
         return known
 
-    def _given(self, known: _Known) -> None:
-        """A reader gets an answer made of this, at hand in the process."""
-        self.figures.from_process += 1
-        self.figures.ages.note(self._clock() - known.true_at)
-
     async def _for_reader(self) -> _Known:
         known = self._at_hand()
         if known is not None:
-            self._given(known)
+            self.given()
             return known
         known = await self._current()
         self.figures.waited += 1

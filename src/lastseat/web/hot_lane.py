@@ -61,6 +61,7 @@ class HotLane:
         client = scope["client"]
         if body is None or (client is not None and not self._limits.admits_address(client[0])):
             return None
+        self._live.given()
         prepared = self._prepared.get(path)
         if prepared is None or prepared.body is not body:
             prepared = self._prepare(path, body)

@@ -66,6 +66,10 @@ class LiveExams(Protocol):
 
     def capacity_at_hand(self, exam_id: ExamId) -> bytes | None: ...
 
+    def given(self) -> None:
+        """A reader gets what was at hand: count the answer, and how old it is."""
+        ...
+
     def on_seats(self, listener: Callable[[Sequence[Gate], bool], None]) -> None:
         """Call `listener` with the counts that changed, and whether the list of exams itself did."""
         ...
