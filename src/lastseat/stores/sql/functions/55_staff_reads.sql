@@ -28,7 +28,9 @@ create or replace function lastseat_api.all_bookings(args jsonb) returns jsonb
          where w.nth > a.skip and w.nth <= a.skip + a.most
         union all
         select 1, r.nth, s.shown from records r cross join lateral (
-            select to_jsonb(s) - 'booking_key' as shown from bookings_shown s where s.hubspot_id = r.hubspot_id) s
+            -- One look-up per row of the page: without the limit the planner joins all bookings to it.
+            select to_jsonb(s) - 'booking_key' as shown from bookings_shown s where s.hubspot_id = r.hubspot_id
+             limit 1) s
     )
     select jsonb_build_object(
         'total', (select waiting + records from counted),
