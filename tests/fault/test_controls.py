@@ -144,7 +144,7 @@ async def test_a_request_that_comes_again_late_takes_no_second_seat(ledger, rows
     """Booked, cancelled, and then the copy that a slow network kept arrives: its key says that it is old."""
     if not guarded:
         await rows.do("drop index hubspot_sync.claims_one_key")
-        by_key = "by_key.caller = a.caller and by_key.idempotency_key = a.key"
+        by_key = "c.caller = a.caller and c.idempotency_key = a.key"
         await rewrite(rows, "hubspot_sync.judge(jsonb)", (by_key, f"{by_key} and false"))
     mine = wish("1", key="k")
     await ledger.claim([mine])

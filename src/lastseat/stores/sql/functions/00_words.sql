@@ -118,16 +118,19 @@ create or replace view hubspot_sync.bookings_shown as
      where c.hubspot_id is null and (c.state = 'open' or c.updated_at > now() - interval '30 days');
 
 -- The claims of these ids with what their students see, in one query: one for each row would be planned and started
--- for each. Its plan is not kept: one made while the tables were empty reads all of them.
+-- for each. A claim without a record is looked for by its contact too: by the key alone the planner may read all claims
+-- that have none.
 create or replace function hubspot_sync.claims_json(ids uuid[]) returns table (claim_id uuid, claim jsonb)
-    language sql stable set search_path = hubspot_sync, pg_temp
-    set enable_seqscan = off set plan_cache_mode = force_custom_plan as $$
+    language sql stable set search_path = hubspot_sync, pg_temp as $$
     select c.claim_id, jsonb_build_object(
         'claim_id', c.claim_id, 'booking_id', c.booking_id, 'exam_id', c.exam_id, 'contact_id', c.contact_id,
         'state', c.state, 'hubspot_id', c.hubspot_id, 'reason', c.reason,
         'cancel_requested', c.cancel_requested_at is not null,
-        'booking', (select to_jsonb(s) - 'booking_key' from bookings_shown s where s.booking_key = c.booking_id
-                    order by s.hubspot_id nulls last limit 1))
+        'booking', coalesce(
+            (select to_jsonb(s) - 'booking_key' from bookings_shown s
+              where s.booking_key = c.booking_id and s.hubspot_id is not null order by s.hubspot_id limit 1),
+            (select to_jsonb(s) - 'booking_key' from bookings_shown s
+              where s.booking_key = c.booking_id and s.contact_id = c.contact_id limit 1)))
       from claims c where c.claim_id = any (ids)
 $$;
 

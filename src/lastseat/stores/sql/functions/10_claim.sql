@@ -3,14 +3,11 @@
 -- Results: {"answers": [{n, outcome, claim?, detail?}], "gates": [Gate]}, one answer per claim, in order.
 -- Invariant: I1 no seat beyond capacity, I2 seats_taken moves with the claims, I4 one seat per student and exam.
 
--- Which verdict each wish deserves, before seats are counted. Reads only; shared by claim and lookup. The planner
--- takes any list for 100 wishes and would read all claims of a middling school for the one wish there is; and a plan
--- that was made while the tables were empty would go on reading all of them.
+-- Which verdict each wish deserves, before seats are counted. Reads only; shared by claim and lookup.
 create or replace function hubspot_sync.judge(wishes jsonb) returns table (
     n bigint, claim_id uuid, booking_id text, exam_id text, contact_id text, caller text, request_id text, key text,
     fingerprint text, properties jsonb, verdict text, known uuid, detail text, remaining integer
-) language sql stable set search_path = hubspot_sync, pg_temp
-    set enable_seqscan = off set plan_cache_mode = force_custom_plan as $$
+) language sql stable set search_path = hubspot_sync, pg_temp as $$
     with asked as materialized (
         select w.n, (w.c ->> 'claim_id')::uuid as claim_id, w.c ->> 'booking_id' as booking_id,
                w.c ->> 'exam_id' as exam_id, w.c ->> 'contact_id' as contact_id, w.c ->> 'caller' as caller,
@@ -41,11 +38,13 @@ create or replace function hubspot_sync.judge(wishes jsonb) returns table (
                 else coalesce(e.closed, lacking.field) end,
            e.remaining
       from asked a
-      left join claims by_id on by_id.claim_id = a.claim_id
-      left join claims by_key on by_key.caller = a.caller and by_key.idempotency_key = a.key
+      left join lateral (select c.claim_id from claims c where c.claim_id = a.claim_id limit 1) by_id on true
+      left join lateral (select c.claim_id, c.fingerprint from claims c
+                          where c.caller = a.caller and c.idempotency_key = a.key limit 1) by_key on true
       left join exams e on e.hubspot_id = a.exam_id
-      left join claims held on held.contact_id = a.contact_id and held.exam_id = a.exam_id
-                           and held.state in ('open', 'booked')
+      left join lateral (select c.claim_id from claims c
+                          where c.contact_id = a.contact_id and c.exam_id = a.exam_id
+                            and c.state in ('open', 'booked') limit 1) held on true
       left join lateral (select b.hubspot_id from hubspot_bookings b
                           where b.contact_id = a.contact_id and b.mock_exam_id = a.exam_id and b.holds
                           limit 1) seat on true

@@ -86,15 +86,17 @@ begin
          where u.booking_key is not null order by u.booking_key, u.holds desc, u.updated_at desc nulls last
     ), closed as (
         -- The seat passes from the claim to the record. A claim that ended before keeps its state, and its record.
+        -- (The cases, here and below, say no more than `and` would; they keep from the planner that all claims of such
+        -- a state are in an index of their own, which it might read instead of looking up the one.)
         update claims c set hubspot_id = u.hubspot_id, updated_at = now(),
                state = case when c.state <> 'open' then c.state when u.holds then 'booked' else 'cancelled' end
           from successor u
-         where c.booking_id = u.booking_key and (c.state = 'open' or c.hubspot_id is null)
+         where c.booking_id = u.booking_key and case c.state when 'open' then true else c.hubspot_id is null end
         returning c.claim_id
     ), ended as (
         update claims c set state = 'cancelled', updated_at = now()
           from upserted u
-         where c.hubspot_id = u.hubspot_id and c.state = 'booked' and not u.holds
+         where c.hubspot_id = u.hubspot_id and case c.state when 'booked' then not u.holds else false end
     ), audited as (
         insert into audit_log (table_name, operation, record_id, performed_by, request_id, old_values, new_values)
         select 'hubspot_bookings', case when o.hubspot_id is null then 'INSERT' else 'UPDATE' end, u.hubspot_id,
@@ -232,12 +234,13 @@ declare
     actor text := args ->> 'actor';
     exams jsonb;
     bookings jsonb;
+    refused bigint[];
 begin
     perform mirror_contacts(coalesce(args -> 'contacts', '[]'));
     exams := mirror_exams(coalesce(args -> 'exams', '[]'), actor);
     bookings := mirror_bookings(coalesce(args -> 'bookings', '[]'), actor);
-    perform bind_exams(array(select o.exam_id from outbox o where o.outbox_id = any (
-        refuse_archives(array(select jsonb_array_elements_text(bookings -> 'exam_ids'))))));
+    refused := refuse_archives(array(select jsonb_array_elements_text(bookings -> 'exam_ids')));
+    perform bind_exams(array(select o.exam_id from outbox o where o.outbox_id = any (refused)));
     return jsonb_build_object(
         'gates', gates_of(array(select jsonb_array_elements_text((exams -> 'exam_ids') || (bookings -> 'exam_ids')))),
         'contacts', (select coalesce(jsonb_agg(distinct c), '[]')

@@ -1,0 +1,176 @@
+"""What a booking reads on its way depends on the rows that it names, not on the rows that there are.
+
+Every plan of the connection is made while the tables are empty, as in a school's first rush, and is kept.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import asyncpg
+import pytest
+
+from lastseat.model import (
+    BookingId,
+    CancelRequest,
+    ClaimRequest,
+    ContactId,
+    ExamId,
+    OutboxRow,
+    Record,
+    Settlement,
+    Written,
+)
+from lastseat.stores.ledger import Ledger
+from lastseat.upkeep import schema
+from tests.live.test_indexes import SCHOOL, OneConnection, cost, ledger_over
+
+Done = TypeVar("Done")
+NEIGHBOURS = 40
+# Limit: the steps of an index are not counted, and a row of the small school may have fewer neighbours.
+MORE, AND_SO_MANY = 2, 60
+OTHERS = "10001"
+EXAMS = f"""
+insert into hubspot_sync.hubspot_mock_exams (hubspot_id, mock_exam_name, mock_type, location, exam_date, start_time,
+                                             end_time, capacity, is_active, starts_at)
+select id, 'Ours', 'Mini-mock', 'Calgary', current_date + 30, '09:00', '11:00', 1000, 'active',
+       now() + interval '30 days'
+  from unnest(array['10000', '{OTHERS}']) id
+"""
+
+DONE = """
+update hubspot_sync.outbox set state = 'done', done_at = now() - interval '1 hour'
+ where state in ('waiting', 'mirrored');
+"""
+
+
+class Life:
+    """Bookings from wish to cancel, with HubSpot played by hand; counts what each step read."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+        self._ledger: Ledger = ledger_over(OneConnection(connection))
+        self._born = 0
+        self.term = 0
+        self.read: dict[str, int] = {}
+
+    async def begin(self) -> None:
+        lease = await self._ledger.take_lease("test", 600)
+        assert lease is not None
+        self.term = lease.term
+
+    async def live(self, count: int) -> dict[str, int]:
+        """Rows read by each step for so many bookings at once."""
+        ledger, self.read = self._ledger, {}
+        numbers = range(self._born, self._born + count)
+        self._born += count
+        wishes = [_wish(number) for number in numbers]
+        answers = await self._step("claim", lambda: ledger.claim(wishes))
+        assert {answer.outcome for answer in answers} == {"won"}
+        assert {answer.outcome for answer in await self._step("lookup", lambda: ledger.lookup(wishes))} == {"won"}
+        await self._step("outcomes", lambda: ledger.outcomes([wish.claim_id for wish in wishes]))
+        await self._deliver("create", count, [_record(wish) for wish in wishes])
+        for kind in ("link_contact", "link_exam", "count"):
+            await self._deliver(kind, 1 if kind == "count" else count, [])
+        cancels = [_cancel(wish) for wish in wishes]
+        await self._step("cancel", lambda: ledger.cancel(cancels))
+        gone = {"booking_status": "cancelled", "is_active": "Cancelled"}
+        await self._deliver("cancel", count, [_record(wish, **gone) for wish in wishes])
+        await self._deliver("count", 1, [])
+        others = [_record(_wish(number, OTHERS), student_name="another") for number in numbers]
+        await self._step("mirror", lambda: ledger.mirror(bookings=others))
+        return self.read
+
+    async def _deliver(self, kind: str, count: int, records: Sequence[Record]) -> None:
+        ledger, term = self._ledger, self.term
+        backlog = await self._step(f"backlog of {kind}", lambda: ledger.backlog(term))
+        assert backlog.due[kind] == count
+        rows = await self._step(f"send {kind}", lambda: ledger.send(term, kind, 1_000))
+        assert len(rows) == count
+        told = await self._step(f"settle {kind}", lambda: ledger.settle(term, _settlement(rows, records)))
+        await self._step(f"announce {kind}", lambda: ledger.announced(term, told[1]))
+
+    async def _step(self, name: str, work: Callable[[], Awaitable[Done]]) -> Done:
+        done: list[Done] = []
+
+        async def kept() -> None:
+            done.append(await work())
+
+        _, self.read[name] = await cost(self._connection, kept)
+        return done[0]
+
+
+def _wish(number: int, exam_id: str = "10000") -> ClaimRequest:
+    return ClaimRequest(
+        claim_id=f"00000000-0000-0000-0003-{number:012d}",
+        booking_id=BookingId(f"LS-life-{exam_id}-{number}"),
+        exam_id=ExamId(exam_id),
+        contact_id=ContactId(str(30_000 + number)),
+        caller=f"student:{30_000 + number}",
+        request_id="r",
+        properties={"attending_location": "Calgary"},
+        key=f"life-{number}",
+    )
+
+
+def _record(wish: ClaimRequest, **more: str) -> Record:
+    said = {"mock_exam_id": wish.exam_id, "contact_id": wish.contact_id, "booking_status": "confirmed"}
+    properties = {"booking_id": wish.booking_id, "is_active": "Active", **said, **more}
+    return Record(hubspot_id=wish.booking_id.replace("LS-life-", "44"), properties=properties)
+
+
+def _cancel(wish: ClaimRequest) -> CancelRequest:
+    return CancelRequest(reference=wish.booking_id, owner=wish.contact_id, caller=wish.caller, request_id="r")
+
+
+def _settlement(rows: Sequence[OutboxRow], records: Sequence[Record]) -> Settlement:
+    by_key = {record.properties["booking_id"]: record for record in records}
+    return Settlement(
+        written=[Written(outbox_id=row.outbox_id, kind=row.kind, record=by_key.get(row.booking_id)) for row in rows]
+    )
+
+
+@pytest.fixture
+async def connection(databases) -> AsyncIterator[asyncpg.Connection]:
+    """To an empty ledger that has two exams."""
+    url = databases.fresh()
+    await schema.apply_to(url)
+    connection = await asyncpg.connect(url)
+    await connection.execute(EXAMS)
+    yield connection
+    await connection.close()
+    databases.drop(url)
+
+
+async def _small_and_large(
+    connection: asyncpg.Connection, count: int, *, analyzed: bool
+) -> dict[str, tuple[int, int]]:
+    life = Life(connection)
+    await life.begin()
+    for _ in range(3):
+        small = await life.live(count)
+    await connection.execute(SCHOOL + DONE)
+    if analyzed:
+        await connection.execute("vacuum analyze")
+    for _ in range(6):  # more often than Postgres plans anew
+        large = await life.live(count)
+    return {step: (small[step], large[step]) for step in small}
+
+
+def _grown(read: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    return {step: (small, large) for step, (small, large) in read.items() if large > small * MORE + AND_SO_MANY}
+
+
+@pytest.mark.parametrize("analyzed", [False, True], ids=["with plans of an empty school", "analyzed"])
+@pytest.mark.parametrize("count", [1, NEIGHBOURS])
+async def test_a_booking_reads_no_more_in_a_large_school(connection: asyncpg.Connection, count: int, analyzed: bool):
+    assert _grown(await _small_and_large(connection, count, analyzed=analyzed)) == {}
+
+
+async def test_without_its_settings_a_booking_would_read_the_school(connection: asyncpg.Connection):
+    for function in ("settle", "mirror", "claim"):
+        await connection.execute(f"alter function lastseat_api.{function}(jsonb) reset all")
+        await connection.execute(
+            f"alter function lastseat_api.{function}(jsonb) set search_path = hubspot_sync, pg_temp"
+        )
+    grown = _grown(await _small_and_large(connection, NEIGHBOURS, analyzed=True))
+    assert {"settle create", "mirror"} <= grown.keys()
