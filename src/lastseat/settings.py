@@ -71,6 +71,14 @@ def _table(value: object) -> object:
         raise ValueError('it is not a JSON object, such as {"Clinical Skills": ["dominant_hand"]}') from error
 
 
+def _leaves_room(most: int, known: ValidationInfo) -> int:
+    """A stream is a request that goes on; a server takes no other while all its places are taken."""
+    places: int | None = known.data.get("backpressure")
+    if places is not None and most >= places:
+        raise ValueError(f"it must be below LASTSEAT_BACKPRESSURE={places}, or open streams keep all else out")
+    return most
+
+
 AskedField = Literal["dominant_hand", "attending_location"]
 FieldsByType = Annotated[dict[str, tuple[AskedField, ...]], NoDecode, BeforeValidator(_table)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
@@ -156,7 +164,7 @@ class Settings(BaseSettings):
     events_share: Annotated[float, Field(gt=0, le=1)] = 0.25
     events_heartbeat_s: Seconds = 15.0
     events_slow_s: Seconds = 10.0
-    events_most: Limit = 12_000
+    events_most: Annotated[int, Field(ge=0, validate_default=True), AfterValidator(_leaves_room)] = 12_000
     events_account_most: Limit = 20
     events_address_most: Limit = 0
 

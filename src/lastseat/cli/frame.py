@@ -68,6 +68,10 @@ async def _stoppable(work: Callable[[], Coroutine[Any, Any, Done]]) -> Done:
         if stopped:
             raise Stopped from None
         raise
+    finally:
+        # Race: a loop that is closed with its handlers leaves them in place, deaf: a stop right after would be lost.
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
 
 
 def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -26,6 +26,7 @@ from lastseat.upkeep import schema
 from lastseat.web.auth import tokens_for
 
 STOP_S = 8  # Limit: requests under way have this long to end; bookings not answered by then are in the ledger
+SPARE_FILES = 1_000  # Limit: connections of plain requests and to the stores, beside the open streams
 REDIS_ADVICE = "Going on without it: every question goes to the ledger, slower. Check REDIS_URL."
 HUBSPOT_ADVICE = "Going on: seats are secured and answered 202 until it is back. Check HUBSPOT_BASE_URL."
 
@@ -108,13 +109,23 @@ async def _look_around(settings: Settings, *, own_postgres: bool) -> None:
         say(f"lastseat: {fault} {HUBSPOT_ADVICE}")
 
 
+def _want_files(settings: Settings, may_open: int) -> None:
+    """Warn where streams would use up what a process may open: the next reader could not even connect."""
+    wanted = settings.events_most + SPARE_FILES
+    if may_open < wanted:
+        say(
+            f"lastseat: a process may open {may_open:,} files here; LASTSEAT_EVENTS_MOST={settings.events_most} "
+            f"needs {wanted:,}. Raise the limit (ulimit -Hn, LimitNOFILE), or lower LASTSEAT_EVENTS_MOST."
+        )
+
+
 def _serve(settings: Settings, stores: Stores) -> None:
     # The server processes read the environment, as they would on any other platform.
     os.environ.update(stores.environment)
     os.environ.update(
         LASTSEAT_HOST=settings.host, LASTSEAT_PORT=str(settings.port), LASTSEAT_PROCESSES=str(settings.processes)
     )
-    raise_file_limit()
+    _want_files(settings, raise_file_limit())
     server = Granian(
         "lastseat.wire:app",
         factory=True,

@@ -233,9 +233,11 @@ async def in_time(patience_s: float, what: str, *, way_out: str) -> AsyncGenerat
         raise SetupError(f"{what} within {patience_s:g} s.", way_out=way_out) from problem
 
 
-def raise_file_limit() -> None:
-    """Let this process and its children open as many connections as the system allows."""
+def raise_file_limit() -> int:
+    """Let this process and its children open as many connections as the system allows; return how many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = FILES_MOST if hard == resource.RLIM_INFINITY else min(hard, FILES_MOST)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    return most if soft == resource.RLIM_INFINITY else soft

@@ -61,10 +61,13 @@ class Site:
     def _spawn(self) -> Child:
         settings = {"LASTSEAT_PORT": str(self.port), "LASTSEAT_PROCESSES": str(self.processes)}
         return spawn_child(
-            [sys.executable, "-m", "lastseat", "serve"],
+            self._command(),
             env={**bare_environment(), **self._environment, **settings},
             log_path=self.log_path,
         )
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", "lastseat", "serve"]
 
     async def _answers(self, child: Child) -> bool:
         """False when the child ended before it served."""
