@@ -195,4 +195,4 @@ async def cold_view(people):
         hang_up(lines)
     assert all(reply.status == 200 for reply in replies)
     queries = await people.figures("lastseat_database_lists_total", processes=2) - before
-    return {"cold_view": {"readers": COLD_READERS, "database_queries": int(queries)}}
+    return {"cold_view_database_queries": int(queries), "cold_view_readers": COLD_READERS}
