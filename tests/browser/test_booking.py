@@ -283,6 +283,34 @@ def test_every_pending_booking_is_followed_also_after_the_page_was_loaded_anew(v
     assert visitor.faults == []
 
 
+def test_a_cancellation_that_waits_is_followed_until_hubspot_has_it(visitor: Visitor):
+    states = {"LS-A": "Active"}
+
+    def row() -> dict[str, object]:
+        return pending("LS-A", states["LS-A"])
+
+    def noted(route: Route) -> None:
+        body = {"success": True, "results": [{"id": "LS-A", "success": True, "status": "pending"}]}
+        route.fulfill(json=body)
+
+    visitor.arrive()
+    visitor.sign_in(10)
+    visitor.page.route("**/api/bookings/list?*", lambda route: route.fulfill(json=listed(row())))
+    visitor.page.route("**/api/bookings/LS-*", lambda route: route.fulfill(json={"success": True, "booking": row()}))
+    visitor.page.route("**/api/bookings/batch-cancel", noted)
+    visitor.page.reload()
+    visitor.page.locator("#mine-list").get_by_role("button", name="Cancel").click()
+    visitor.page.locator("#confirm button[value=cancel]").click()
+    visitor.says("noted and being confirmed")
+    visitor.page.wait_for_timeout(1500)  # it looks, and the seat is still held
+    assert visitor.page.locator("#notice", has_text="being confirmed").count() == 1
+    states["LS-A"] = "Cancelled"
+    visitor.says("Cancelled:")
+    visitor.page.locator("#mine-old-list .card").first.wait_for(state="attached")
+    assert visitor.page.locator("#mine-list .card").count() == 0
+    assert visitor.faults == []
+
+
 def test_a_repeated_wish_whose_booking_was_cancelled_meanwhile_says_so(visitor: Visitor):
     def cancelled(route: Route) -> None:
         route.fulfill(json={"success": True, "status": "cancelled", "booking": pending("LS-OVER", "Cancelled")})

@@ -2,19 +2,16 @@
 
 import { NoAnswer, ask } from "/static/api.js";
 import { contactId, sessionEnded } from "/static/account.js";
-import { follow } from "/static/follow.js";
-import { byId, choose, make, sessionText, setText, tell, wordsOf } from "/static/page.js";
+import { follow, followCancellation } from "/static/follow.js";
+import { OVER, byId, choose, make, sessionText, setText, stateOf, tell, wordsOf } from "/static/page.js";
 import { markMine, refresh } from "/static/sessions.js";
 
-// HubSpot's older apps wrote these words in many ways; whatever is not over holds a seat.
-const OVER = /^(cancell?ed|refused|failed|inactive|false|no)$/i;
 const CANCELLABLE = /^(active|pending|true|yes|confirmed)$/i;
 const WORDS = { active: "Booked", pending: "Seat secured, being confirmed" };
 
 const PAGE = 100;
 
 const idOf = (booking) => String(booking.booking_id ?? booking.hubspot_id);
-const stateOf = (booking) => booking.is_active ?? booking.booking_status ?? "";
 
 /** Read the bookings and show them. */
 export async function showMine() {
@@ -106,6 +103,8 @@ async function cancel(booking) {
 
 function tellResult(result, booking) {
   if (!result.success) tell(wordsOf(result), "bad");
-  else if (result.status === "pending") tell(`Your cancellation is noted and being confirmed: ${sessionText(booking)}.`, "good");
-  else tell(`Cancelled: ${sessionText(booking)}.`, "good");
+  else if (result.status === "pending") {
+    tell(`Your cancellation is noted and being confirmed: ${sessionText(booking)}.`, "good");
+    followCancellation(idOf(booking), booking, showMine);
+  } else tell(`Cancelled: ${sessionText(booking)}.`, "good");
 }

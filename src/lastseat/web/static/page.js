@@ -24,6 +24,10 @@ export function tell(text, kind = "") {
 /** The server's own words, or ours when there are none. */
 export const wordsOf = (body) => body?.error ?? "Something went wrong. Please try again.";
 
+// HubSpot's older apps wrote these words in many ways; whatever is not over holds a seat.
+export const OVER = /^(cancell?ed|refused|failed|inactive|false|no)$/i;
+export const stateOf = (booking) => booking.is_active ?? booking.booking_status ?? "";
+
 const dayFormat = new Intl.DateTimeFormat("en-CA", {
   weekday: "long", year: "numeric", month: "long", day: "numeric", timeZone: "UTC",
 });
