@@ -195,3 +195,45 @@ async def test_a_cancel_that_met_a_merged_record_ends_both_bookings_and_frees_bo
     (survivor,) = await ledger.bookings("2")
     assert (survivor.booking_id, survivor.is_active) == (other.booking_id, "Cancelled")
     assert hand.hubspot.held() == []
+
+
+async def told(hand) -> list[str | None]:
+    """The totals that HubSpot is told now."""
+    rows = await hand.send("count")
+    if rows:
+        await hand.settle(await hand.deliver(rows))
+    return [row.properties["total_bookings"] for row in rows]
+
+
+async def test_hubspot_hears_of_a_seat_that_a_refusal_gave_back(ledger, hand):
+    """A neighbour's total has counted it; without another booking it would stay wrong for ever."""
+    await booked(ledger, hand, wish("1"))
+    await ledger.claim([wish("2")])
+    assert await told(hand) == ["2"]
+    (row,) = await hand.send()
+    await hand.settle(Settlement(aside=[SetAside(outbox_id=row.outbox_id, reason="no such option")]))
+    assert await told(hand) == ["1"]
+    assert await told(hand) == []
+
+
+async def test_hubspot_hears_of_a_seat_that_was_given_back_before_it_heard_of_the_booking(ledger, hand):
+    await booked(ledger, hand, wish("1"))
+    (second,) = await ledger.claim([wish("2")])
+    assert await told(hand) == ["2"]
+    await ledger.cancel([cancelling(second.claim.booking_id)])
+    assert await told(hand) == ["1"]
+
+
+async def test_hubspot_hears_of_it_also_while_the_wrong_total_is_under_way(ledger, hand):
+    await booked(ledger, hand, wish("1"))
+    (second,) = await ledger.claim([wish("2")])
+    under_way = await hand.send("count")
+    await ledger.cancel([cancelling(second.claim.booking_id)])
+    await hand.settle(await hand.deliver(under_way))
+    assert await told(hand) == ["1"]
+
+
+async def test_a_booking_that_nobody_heard_of_costs_no_call(ledger, hand, rows):
+    (only,) = await ledger.claim([wish("1")])
+    await ledger.cancel([cancelling(only.claim.booking_id)])
+    assert [row["state"] for row in await rows.outbox()] == ["dropped"]

@@ -60,6 +60,8 @@ begin
      where claims.claim_id = found_claim and state = 'open';
     update hubspot_mock_exams e set seats_taken = e.seats_taken - 1, seats_version = e.seats_version + 1
       from claims c where c.claim_id = found_claim and e.hubspot_id = c.exam_id;
+    -- A neighbour's total may have counted this seat.
+    perform queue_totals(array(select c.exam_id from claims c where c.claim_id = found_claim));
     update outbox set state = 'dropped', done_at = now()
      where claim_id = found_claim and kind = 'cancel' and state = 'waiting';
     insert into audit_log (table_name, operation, record_id, performed_by, request_id, old_values, new_values)

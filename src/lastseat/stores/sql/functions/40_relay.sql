@@ -228,6 +228,8 @@ begin
            and not exists (select from refused f where f.claim_id = c.claim_id)
     )
     select coalesce(array_agg(distinct f.exam_id), '{}') into exam_ids from refused f;
+    -- A neighbour's total may have counted the seats that are free again.
+    perform queue_totals(exam_ids);
     -- A cancel that HubSpot refuses is no longer asked for.
     update claims c set cancel_requested_at = null, updated_at = now()
       from outbox o, jsonb_array_elements(rows) r

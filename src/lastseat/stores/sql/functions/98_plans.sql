@@ -11,6 +11,7 @@
 do $$
 declare
     found regprocedure;
+    among text;
 begin
     for found in
         select f.oid::regprocedure from pg_proc f
@@ -22,11 +23,11 @@ begin
         execute format('alter function %s set enable_seqscan = off', found);
         execute format('alter function %s set jit = off', found);
         execute format('alter function %s set plan_cache_mode = force_generic_plan', found);
-        -- A rush's wishes are joined to each other; that is for a hash, and their look-ups cannot become joins.
-        if found::text !~ '\.(claim|lookup|outcomes)\(' then
-            execute format('alter function %s set enable_hashjoin = off', found);
-            execute format('alter function %s set enable_mergejoin = off', found);
-        end if;
+        -- A rush's wishes are joined to each other; that is for a hash, and their look-ups cannot become joins. Said
+        -- also where it is on: a move asks for a claim, and would hand on its own.
+        among := case when found::text ~ '\.(claim|lookup|outcomes)\(' then 'on' else 'off' end;
+        execute format('alter function %s set enable_hashjoin = %s', found, among);
+        execute format('alter function %s set enable_mergejoin = %s', found, among);
         -- What the relay asks at every turn: a bitmap does not clear an index of what is no longer so.
         if found::text ~ '\.(backlog|send|unannounced)\(' then
             execute format('alter function %s set enable_bitmapscan = off', found);
