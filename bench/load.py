@@ -9,6 +9,7 @@ from pathlib import Path
 from lastseat.rehearsal.lines import ask
 
 WARM_S = 0.3
+QUIET_S, QUIET_SHARE = 3.0, 0.02
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -88,6 +89,16 @@ async def cpu_per_answer(port, requests, pids, *, seconds):
         line.close()
     assert count.others == 0, f"{count.others} answers were not 200"
     return {"us": cpu / answers * 1e6, "per_s": answers / took_s}
+
+
+async def quiet(pids):
+    """Wait until these processes have nothing left to do."""
+    async with asyncio.timeout(60):
+        while True:
+            cpu = cpu_s(families(pids))
+            await asyncio.sleep(QUIET_S)
+            if cpu_s(families(pids)) - cpu <= QUIET_S * QUIET_SHARE:
+                return
 
 
 async def up(port, path):

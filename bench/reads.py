@@ -78,20 +78,25 @@ async def costs(stack, exams, students, people, rounds, seconds):
         node = peer.prd_node(stack.folder, stack.embedded, exams, **HUBSPOT)
         place = await others.enter_async_context(node)
         lanes["prd_node"] = (*place, [load.get(peer.AVAILABLE)] * CONNECTIONS)
-        lanes = {name: _idle(*lane, seconds) for name, lane in lanes.items()}
+        seen = await _rounds({name: _idle(*lane, seconds) for name, lane in lanes.items()}, rounds)
         sides = {
             "available_in_the_rush": crowd.ours(stack, people),
             "prd_node_in_the_rush": crowd.the_prds(stack, place, exams, students),
         }
-        lanes |= {name: _in_the_rush(side, seconds) for name, side in sides.items()}
-        seen = {name: [] for name in lanes}
-        for number in range(-1, rounds):
-            # Another order each time, so that no lane always follows the same one.
-            for name in list(lanes)[number % len(lanes) :] + list(lanes)[: number % len(lanes)]:
-                found = await lanes[name]()
-                if number >= 0:  # the first round warms what is compiled while it runs
-                    seen[name].append(found)
+        # Not among the others: what follows a booking (links, totals) would be counted there.
+        seen |= await _rounds({name: _in_the_rush(side, seconds) for name, side in sides.items()}, rounds)
     return _summary(seen, sizes)
+
+
+async def _rounds(lanes, rounds):
+    """What each lane found, interleaved, in another order each time, so that no lane always follows the same one."""
+    seen = {name: [] for name in lanes}
+    for number in range(-1, rounds):
+        for name in list(lanes)[number % len(lanes) :] + list(lanes)[: number % len(lanes)]:
+            found = await lanes[name]()
+            if number >= 0:  # the first round warms what is compiled while it runs
+                seen[name].append(found)
+    return seen
 
 
 def _idle(port, pid, requests, seconds):
@@ -135,6 +140,7 @@ async def measure(folder, options, say):
             results |= await truth.reads_in_a_rush(people, seconds=options.seconds * 4)
         if "costs" in options.parts:
             say(f"One process: {options.rounds} rounds of CPU per answer …")
+            await load.quiet([stack.site.pid])
             results |= await costs(stack, exams, students, people, options.rounds, options.seconds)
         stack.site.stop()
     if "truth" in options.parts:
