@@ -102,10 +102,12 @@ async def test_without_being_switched_on_nothing_is_logged(caller: Caller, caplo
 
 
 async def test_a_full_buffer_is_written_at_once(lines: io.StringIO):
-    log = access.AccessLog()
+    counted: list[tuple[str, str, int, float]] = []
+    log = access.AccessLog(lambda *answer: counted.append(answer))
     for _ in range(access.FLUSH_LINES):
         log.note(request_id="r", method="GET", route="/", status=200, took_s=0.001)
     assert len(lines.getvalue().splitlines()) == access.FLUSH_LINES
+    assert counted == [("/", "GET", 200, 0.001)] * access.FLUSH_LINES
 
 
 async def test_what_stands_behind_starts_and_stops_with_the_site(world: World):

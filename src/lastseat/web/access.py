@@ -1,4 +1,7 @@
-"""One JSON line per request, buffered; holds the route's template, never an address, an id of a person or a token."""
+"""Notes each answer: counted in the metrics, and one JSON line; many at once.
+
+It holds the route's template, never an address, an id of a person or a token.
+"""
 
 import asyncio
 import contextlib
@@ -8,7 +11,7 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -41,26 +44,30 @@ def request_id(asked: bytes | None) -> str:
 
 # When, request id, method, route, status, seconds.
 _Line = tuple[float, str, str, str, int, float]
+Count = Callable[[str, str, int, float], None]
 
 
 class AccessLog:
-    """Collects lines and writes many at once: a write per request costs more than many a request."""
+    """Keeps what was answered until there is more of it: done at once, this would cost more than many an answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: Count) -> None:
+        """`count` hears route, method, status and seconds of each, also when no log is written."""
+        self._count = count
         self._lines: list[_Line] = []
 
     def note(self, request_id: str, method: str, route: str, status: int, took_s: float) -> None:
-        """Buffer one line, or do nothing when the log is off. The words are ours or checked: none needs escaping."""
-        if not log.isEnabledFor(logging.INFO):
-            return
-        self._lines.append((time.time(), request_id, method, route, status, took_s))
-        if len(self._lines) >= FLUSH_LINES:
+        """Keep one answer. The words are ours or checked: none needs escaping."""
+        lines = self._lines
+        lines.append((time.time(), request_id, method, route, status, took_s))
+        if len(lines) >= FLUSH_LINES:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
-        if self._lines:
-            lines, self._lines = self._lines, []
+        """Count and write what is kept."""
+        lines, self._lines = self._lines, []
+        for _, _, method, route, status, took_s in lines:
+            self._count(route, method, status, took_s)
+        if lines and log.isEnabledFor(logging.INFO):
             log.info("\n".join(_written(lines)))
 
     @contextlib.asynccontextmanager
@@ -83,12 +90,15 @@ class AccessLog:
 
 def _written(lines: Iterable[_Line]) -> Iterator[str]:
     known_ms, begin = -1, ""
+    middles: dict[tuple[str, str, int], str] = {}
     for at, request_id, method, route, status, took_s in lines:
         ms = int(at * 1000)
         if ms != known_ms:
             known_ms = ms
             instant = datetime.fromtimestamp(ms // 1000, UTC)
             begin = f'{{"at":"{instant:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}+00:00","request_id":"'
-        yield (
-            f'{begin}{request_id}","method":"{method}","route":"{route}","status":{status},"ms":{took_s * 1000:.2f}}}'
-        )
+        middle = middles.get((method, route, status))
+        if middle is None:
+            middle = f'","method":"{method}","route":"{route}","status":{status},"ms":'
+            middles[method, route, status] = middle
+        yield f"{begin}{request_id}{middle}{took_s * 1000:.2f}}}"

@@ -43,8 +43,9 @@ class Site(FastAPI):
         if self.hot is not None and scope["type"] == "http":
             answer = self.hot.answer(scope)
             if answer is not None:
-                await send(answer.start)
-                await send(answer.body)
+                start, body = answer
+                await send(start)
+                await send(body)
                 return
         await super().__call__(scope, receive, send)
 
@@ -58,7 +59,8 @@ class Site(FastAPI):
 def create_app(services: Services) -> FastAPI:
     """The ASGI application; raise SetupError when tokens could not be verified."""
     demo = services.settings.demo
-    tokens, access, metrics = auth.tokens_for(services.settings, services.keys), AccessLog(), Metrics()
+    tokens, metrics = auth.tokens_for(services.settings, services.keys), Metrics()
+    access = AccessLog(metrics.observe)
     limits = Limits(services.settings, services.tally)
 
     fanout = Fanout(services.live, services.settings) if services.live is not None else None
@@ -81,11 +83,12 @@ def create_app(services: Services) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},  # the edge counts and logs
     )
     app.state.services, app.state.tokens, app.state.metrics = services, tokens, metrics
+    app.state.access = access
     app.state.shared, app.state.limits = SharedBodies(), limits
     if services.figures is not None:
         metrics.add(services.figures)
     if services.live is not None:
-        app.hot = HotLane(services.live, metrics=metrics, access=access, limits=limits)
+        app.hot = HotLane(services.live, access=access, limits=limits)
     if fanout is not None:
         events.install(app, fanout)
         metrics.add(fanout.lines)
@@ -102,7 +105,7 @@ def create_app(services: Services) -> FastAPI:
     app.add_route("/openapi.json", _document, methods=["GET"])
     problems.install(app)
     paths: dict[object, str] = {route.endpoint: route.path for route in app.routes if isinstance(route, Route)}
-    app.add_middleware(Edge, metrics=metrics, access=access, paths=paths, direct=student.CROWDED)
+    app.add_middleware(Edge, access=access, paths=paths, direct=student.CROWDED)
     return app
 
 

@@ -13,7 +13,7 @@ from lastseat.errors import LastseatError
 from lastseat.web import access
 from lastseat.web.access import AccessLog
 from lastseat.web.fields import BODY_MOST
-from lastseat.web.metrics import METHODS, Metrics
+from lastseat.web.metrics import METHODS
 from lastseat.web.problems import CLIENT_GONE, INTERNAL_TEXT, of_error, of_framework, of_vanished, problem
 
 SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -47,7 +47,6 @@ class Edge:
         self,
         app: ASGIApp,
         *,
-        metrics: Metrics,
         access: AccessLog,
         paths: Mapping[object, str],
         direct: Mapping[tuple[str, str], Endpoint],
@@ -55,7 +54,6 @@ class Edge:
         self._app = app
         self._direct = direct
         self._paths = paths
-        self._metrics = metrics
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +89,6 @@ class Edge:
     def _note(self, scope: Scope, request_id: str, status: int, took_s: float) -> None:
         route = self._paths.get(scope.get("endpoint"), "unmatched")
         method: str = scope["method"] if scope["method"] in METHODS else "OTHER"
-        self._metrics.observe(route, method, status, took_s)
         self._access.note(request_id, method, route, status, took_s)
 
 

@@ -4,7 +4,7 @@ They are still logged, counted and limited like all others, and described in Ope
 """
 
 import time
-from typing import Final, NamedTuple
+from typing import Final
 
 from starlette.types import Scope
 
@@ -12,7 +12,6 @@ from lastseat.model import ExamId
 from lastseat.web import access
 from lastseat.web.access import AccessLog
 from lastseat.web.limits import Limits
-from lastseat.web.metrics import Metrics
 from lastseat.web.prepared import Message, Prepared
 from lastseat.web.services import LiveExams
 
@@ -24,19 +23,15 @@ NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 KNOWN_MOST: Final = 2_000  # Limit: prepared bodies kept at once
 
 
-class Answer(NamedTuple):
-    """The two ASGI messages of an answer."""
-
-    start: Message
-    body: Message
+Answer = tuple[Message, Message]
+"""The two ASGI messages of an answer: its start, and its body."""
 
 
 class HotLane:
     """One per process. Nothing here waits."""
 
-    def __init__(self, live: LiveExams, *, metrics: Metrics, access: AccessLog, limits: Limits) -> None:
+    def __init__(self, live: LiveExams, *, access: AccessLog, limits: Limits) -> None:
         self._live = live
-        self._metrics = metrics
         self._access = access
         self._limits = limits
         self._prepared: dict[str, Prepared] = {}
@@ -77,14 +72,13 @@ class HotLane:
         elif b"gzip" in asked.get(b"accept-encoding", b""):
             headers, message = prepared.squeezed()
         took_s = time.perf_counter() - started
-        self._metrics.observe(route, "GET", status, took_s)
         self._access.note(request_id, "GET", route, status, took_s)
         start = {
             "type": "http.response.start",
             "status": status,
             "headers": [*headers, NOSNIFF, (b"x-request-id", request_id.encode())],
         }
-        return Answer(start, message)
+        return start, message
 
     def _prepare(self, path: str, body: bytes) -> Prepared:
         if len(self._prepared) >= KNOWN_MOST:

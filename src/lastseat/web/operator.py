@@ -5,6 +5,7 @@ from typing import cast
 from fastapi import FastAPI, Request, Response
 
 from lastseat.web import answers
+from lastseat.web.access import AccessLog
 from lastseat.web.metrics import Metrics
 from lastseat.web.problems import problem
 from lastseat.web.student import services_of
@@ -35,6 +36,8 @@ async def ready(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Requests by route and status, and their time, in Prometheus' text."""
     counted: Metrics = request.app.state.metrics
+    access: AccessLog = request.app.state.access
+    access.flush()
     kind = "text/plain; version=0.0.4; charset=utf-8"
     return Response(counted.text(), headers={"cache-control": "no-store", "content-type": kind})
 
