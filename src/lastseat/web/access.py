@@ -1,7 +1,4 @@
-"""Notes each answer: counted in the metrics, and one JSON line; many at once.
-
-It holds the route's template, never an address, an id of a person or a token.
-"""
+"""Notes answers, to count them and write a JSON line for each, many at once; holds no address, person or token."""
 
 import asyncio
 import contextlib

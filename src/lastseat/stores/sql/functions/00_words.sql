@@ -134,13 +134,14 @@ create or replace function hubspot_sync.claims_json(ids uuid[]) returns table (c
       from claims c where c.claim_id = any (ids)
 $$;
 
--- HubSpot is told the seats of these exams, where what it was told last is not what is so, or on its way.
+-- Seats were given back: HubSpot is told, where it has counted them or is about to. (Where it has counted too few, the
+-- bookings that are on their way will tell.)
 create or replace function hubspot_sync.queue_totals(exam_ids text[]) returns void
     language sql set search_path = hubspot_sync, pg_temp as $$
     insert into outbox (kind, exam_id)
     select 'count', e.hubspot_id from hubspot_mock_exams e
      where e.hubspot_id = any (exam_ids)
-       and (e.total_bookings is distinct from e.seats_taken
+       and (coalesce(e.total_bookings, 0) > e.seats_taken
             or exists (select from outbox o where o.kind = 'count' and o.state = 'sent' and o.exam_id = e.hubspot_id))
     on conflict (exam_id) where kind = 'count' and state = 'waiting' do nothing
 $$;

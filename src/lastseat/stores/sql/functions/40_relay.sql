@@ -177,7 +177,8 @@ create or replace function hubspot_sync.news_of(outbox_ids bigint[], exam_ids te
              'booking', case when r.hubspot_id is not null
                  then (select to_jsonb(s) - 'booking_key' from bookings_shown s where s.hubspot_id = r.hubspot_id limit 1)
                  else (select to_jsonb(s) - 'booking_key' from bookings_shown s
-                        where s.booking_key = r.booking_id and s.contact_id = r.contact_id limit 1) end)), '[]')
+                        where s.booking_key = r.booking_id and s.contact_id = r.contact_id limit 1) end)
+             order by r.outbox_id), '[]')
              from rows r where r.state is not null) || exam_outcomes(outbox_ids),
         'gates', gates_of(exam_ids || array(select r.exam_id from rows r where not r.exam_id = any (exam_ids))),
         'contacts', (select coalesce(jsonb_agg(distinct x.id), '[]') from (
