@@ -1,7 +1,7 @@
 """Plays the rushes that the README promises and compares their numbers; never runs two at once.
 
 Whether everything is exact is asked of every rush. Whether it is prompt also depends on what else the machine does:
-a rush that was exact but late is played again, up to three times in all, and must be prompt once.
+a rush that was exact but late is played again, up to five times in all, and must be prompt once.
 
 With options, e.g. `--transport rest`, they go to each rush of the main job, and only those are played. The word
 `faulted` plays the rush under faults with all its seeds; CI plays the first two, for the minutes' sake.
@@ -19,7 +19,7 @@ Promise = dict[str, int]
 Rush = tuple[tuple[str, ...], Promise, Promise]
 """Options, what must be exact, and what must be prompt."""
 
-TRIES = 3
+TRIES = 5
 ZERO = ("failed", "oversold", "stranded", "duplicates", "hubspot_429", "hubspot_reads")
 SMALL_PLAN = ("--students", "250", "--hubspot-limit", "10", "--hubspot-latency-ms", "200")
 LARGE_PLAN = ("--students", "2000", "--seats", "500", "--exams", "5", "--hubspot-limit", "190", "--processes", "2")
