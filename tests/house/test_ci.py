@@ -95,7 +95,8 @@ def _late(booked: int) -> dict[str, int]:
     ("results", "played", "faults"),
     [
         ([_late(90), _late(100)], 2, 0),
-        ([_late(90), _late(90), _late(90)], 3, 1),
+        ([_late(90)] * 5, 5, 1),
+        ([_late(90)] * 4 + [_late(100)], 5, 0),
         ([_late(90), _late(90) | {"oversold": 1}], 2, 1),
     ],
 )
