@@ -7,7 +7,6 @@ CPU of all that works for an answer: the server, Redis and Postgres, with what t
 import asyncio
 import itertools
 import json
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ import load
 import peer
 import truth
 
-from lastseat.rehearsal.lines import Clock, Reply, answers, hang_up, open_lines, request
+from lastseat.rehearsal.lines import Reply, answers, request
 
 SETTLE_S = 0.3
 
@@ -31,7 +30,7 @@ class Side:
 
 def ours(stack, people):
     """Our site; each wish of `people` is booked once."""
-    return Side(stack.site.port, _pids(stack, stack.site.pid), lambda line: people.book(line, *people.wish()))
+    return Side(stack.site.port, _pids(stack, stack.site.pid), people.book_next)
 
 
 def the_prds(stack, place, exams, students):
@@ -52,27 +51,14 @@ def _pids(stack, server):
 
 
 async def cost_of_an_answer(side, *, connections, seconds):
-    """Microseconds of CPU, with what the bookings cost; answers and bookings per second."""
+    """Microseconds of CPU, with what the bookings cost, and answers per second."""
     stop = asyncio.Event()
-    booking = asyncio.create_task(_book_steadily(side, stop))
+    booking = asyncio.create_task(truth.book_steadily(side.port, side.book, lambda _: stop.is_set()))
     try:
         await asyncio.sleep(SETTLE_S)
         requests = [load.get(peer.AVAILABLE)] * connections
         found = await load.cpu_per_answer(side.port, requests, side.pids, seconds=seconds)
     finally:
         stop.set()
-    return found | {"bookings_per_s": await booking}
-
-
-async def _book_steadily(side, stop):
-    lines = await open_lines(side.port, truth.PER_S, Clock())
-    began, asked = time.perf_counter(), []
-    while not stop.is_set():
-        due = began + len(asked) / truth.PER_S
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        asked.append(asyncio.create_task(side.book(lines[len(asked) % truth.PER_S])))
-    took_s = time.perf_counter() - began
-    replies = await asyncio.gather(*asked)
-    hang_up(lines)
-    assert all(reply.status in (201, 202) for reply in replies), {reply.status for reply in replies}
-    return len(replies) / took_s
+    await booking
+    return found

@@ -49,6 +49,9 @@ class People:
         body = json.dumps({"examId": exam_id, "attending_location": "Calgary", "dominant_hand": "right"}).encode()
         return await self.put(line, "POST", "/api/bookings/create", self.tokens[contact_id], body)
 
+    async def book_next(self, line):
+        return await self.book(line, *self.wish())
+
     async def figures(self, name, labels="", processes=1):
         """A counter's sum over all processes; each connection meets one of them by chance."""
         found = {}
@@ -71,7 +74,10 @@ async def reads_in_a_rush(people, *, seconds):
     }
     before = {key: await people.figures(*of) for key, of in names.items()}
     began = time.perf_counter()
-    booked, read = await asyncio.gather(_book_steadily(people, seconds), _read_steadily(people, seconds))
+    wanted = int(seconds * PER_S)
+    booked, read = await asyncio.gather(
+        book_steadily(people.port, people.book_next, lambda count: count >= wanted), _read_steadily(people, seconds)
+    )
     took_s = time.perf_counter() - began
     spent = {key: await people.figures(*of) - before[key] for key, of in names.items()}
     return {
@@ -81,12 +87,13 @@ async def reads_in_a_rush(people, *, seconds):
     }
 
 
-async def _book_steadily(people, seconds):
-    lines = await open_lines(people.port, PER_S, people.clock)
+async def book_steadily(port, book, over):
+    """Book PER_S times a second until `over(count)`; each booking is one call of `book` with a kept connection."""
+    lines = await open_lines(port, PER_S, Clock())
     began, asked = time.perf_counter(), []
-    for number in range(int(seconds * PER_S)):
-        await asyncio.sleep(max(0, began + number / PER_S - time.perf_counter()))
-        asked.append(asyncio.create_task(people.book(lines[number % PER_S], *people.wish())))
+    while not over(len(asked)):
+        await asyncio.sleep(max(0.0, began + len(asked) / PER_S - time.perf_counter()))
+        asked.append(asyncio.create_task(book(lines[len(asked) % PER_S])))
     replies = await asyncio.gather(*asked)
     hang_up(lines)
     assert all(reply.status in (201, 202) for reply in replies), {reply.status for reply in replies}
