@@ -140,6 +140,7 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_key_and_books_once(visit
     visitor.says("You are booked")
     assert len(keys) == 2
     assert keys[0] == keys[1]
+    visitor.page.locator("#mine-list .card").first.wait_for()
     assert visitor.page.locator("#mine-list .card").count() == 1
 
 
