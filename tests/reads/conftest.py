@@ -13,6 +13,8 @@ from lastseat.settings import Settings
 from lastseat.stores.bulletin import RedisBulletin
 from lastseat.stores.redis import RedisTrips
 from lastseat.stores.views import ViewStore
+from tests.reads.clocked import Clock, Site
+from tests.reads.fakes import Supabase
 
 TIMEOUT_S = 0.5
 
@@ -67,3 +69,18 @@ def valkey(open_folder: Path) -> Iterator[EmbeddedValkey]:
     """A Valkey of one's own, to kill."""
     with EmbeddedValkey(open_folder) as running:
         yield running
+
+
+@pytest.fixture
+def supabase() -> Supabase:
+    return Supabase()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def site(process: Callable[..., Process], supabase: Supabase, clock: Clock) -> Callable[..., Site]:
+    return lambda *args, **options: Site(process(*args, **options), supabase, clock)

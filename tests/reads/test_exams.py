@@ -4,76 +4,19 @@ import asyncio
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from lastseat.embedded.valkey import EmbeddedValkey
 from lastseat.errors import Refused, Unavailable
 from lastseat.model import Announcement, ExamId
-from lastseat.reads.counts import SeatLooks
-from lastseat.reads.exams import BODIES_MOST, ExamReads
+from lastseat.reads.edition import BODIES_MOST
 from lastseat.stores.gate import GateStore
 from lastseat.stores.keys import EXAMS_AVAILABLE
 from lastseat.stores.redis import RedisTrips
-from tests.reads.conftest import Process
+from tests.reads.clocked import TORONTO, Clock, Site
 from tests.reads.fakes import Supabase
 from tests.reads.waiting import until
-
-TORONTO = ZoneInfo("America/Toronto")
-
-
-class Clock:
-    """Both clocks of the reads, moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 3, 5, 9, 0, tzinfo=TORONTO)
-        self.age_s = 1000.0
-
-    def wall(self, zone: ZoneInfo) -> datetime:
-        return self.now.astimezone(zone)
-
-    def monotonic(self) -> float:
-        return self.age_s
-
-
-class Site:
-    """One process's exam reads over a shared Valkey and a shared Supabase."""
-
-    def __init__(self, process: Process, supabase: Supabase, clock: Clock) -> None:
-        self.process = process
-        self.bulletin = process.bulletin
-        gates = GateStore(process.trips, gate_ttl_s=60)
-        self.reads = ExamReads(
-            supabase,
-            SeatLooks(gates, supabase),
-            process.views,
-            process.bulletin,
-            process.settings,
-            clock=clock.monotonic,
-            now=clock.wall,
-        )
-
-    async def listed(self, **filters) -> list[dict]:
-        return json.loads(await self.reads.available(**filters))["exams"]
-
-    async def remaining(self, exam_id: str) -> int:
-        return next(exam["remaining"] for exam in await self.listed() if exam["id"] == exam_id)
-
-
-@pytest.fixture
-def supabase() -> Supabase:
-    return Supabase()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def site(process: Callable[..., Process], supabase: Supabase, clock: Clock) -> Callable[..., Site]:
-    return lambda *args, **options: Site(process(*args, **options), supabase, clock)
 
 
 async def test_an_exam_is_shown_with_the_prd_columns_and_its_seats(site: Callable[..., Site], supabase: Supabase):
@@ -272,7 +215,7 @@ async def test_made_up_filters_do_not_fill_the_memory(site: Callable[..., Site],
     one = site()
     for n in range(3 * BODIES_MOST):
         assert await one.listed(location=f"nowhere {n}") == []
-    assert len(one.reads._bodies) <= BODIES_MOST
+    assert len(one.reads._edition.bodies) <= BODIES_MOST
 
 
 async def test_the_seats_left_are_never_read_from_the_cached_list(

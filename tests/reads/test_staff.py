@@ -16,11 +16,6 @@ from tests.reads.fakes import Supabase
 
 
 @pytest.fixture
-def supabase() -> Supabase:
-    return Supabase()
-
-
-@pytest.fixture
 def staff(process: Callable[..., Process], supabase: Supabase) -> StaffExamReads:
     one = process()
     one.reads = StaffExamReads(supabase, SeatLooks(GateStore(one.trips, gate_ttl_s=60), supabase), one.views)

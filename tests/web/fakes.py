@@ -25,6 +25,7 @@ from lastseat.model import (
 )
 from lastseat.model_moves import MoveRequest
 from lastseat.model_upkeep import AsideAnswer, AsidePage, AsideRow
+from lastseat.reads.edition import Edition
 from lastseat.settings import Settings
 from lastseat.web.auth import sign
 from lastseat.web.documents import CountedExam, ListedExam
@@ -82,21 +83,20 @@ class FakeExams:
 
 @dataclass
 class FakeLive:
-    """What is at hand: nothing, unless a test says so."""
+    """What is at hand: nothing, unless a test says so. Its edition is over at once, so everybody asks."""
 
     body: bytes | None = None
+    edition: Edition = field(default_factory=Edition)
+    asked: int = 0
     gates: list[Gate] = field(default_factory=list)
     listeners: list[Any] = field(default_factory=list)
-    answers: int = 0
 
-    def available_at_hand(self) -> bytes | None:
-        return self.body
+    def available_at_hand(self) -> tuple[bytes, Edition] | None:
+        self.asked += 1
+        return None if self.body is None else (self.body, self.edition)
 
-    def capacity_at_hand(self, exam_id: ExamId) -> bytes | None:
-        return self.body if exam_id == EXAM else None
-
-    def given(self) -> None:
-        self.answers += 1
+    def capacity_at_hand(self, exam_id: ExamId) -> tuple[bytes, Edition] | None:
+        return self.available_at_hand() if exam_id == EXAM else None
 
     def on_seats(self, listener: Any) -> None:
         self.listeners.append(listener)

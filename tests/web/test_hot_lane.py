@@ -3,13 +3,15 @@
 import gzip
 import io
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from lastseat.reads.edition import Edition
 from lastseat.web import access
 from lastseat.web.app import create_app
-from lastseat.web.hot_lane import KNOWN_MOST
+from lastseat.web.hot_lane import READY_MOST
 from tests.web.caller import Caller
 from tests.web.fakes import EXAM, FakeLive, World
 
@@ -68,6 +70,31 @@ async def test_everything_else_takes_the_long_way(hot: Caller, method: str, path
 async def test_what_is_not_at_hand_is_asked_for_the_long_way(hot: Caller, at_hand: FakeLive, world: World):
     at_hand.body = None
     assert (await hot.get(AVAILABLE)).body == world.exams.body
+
+
+@pytest.mark.parametrize("path", [AVAILABLE, CAPACITY])
+async def test_until_its_edition_is_over_a_body_is_given_again_unasked(hot: Caller, at_hand: FakeLive, path: str):
+    at_hand.edition = Edition(true_at=time.monotonic(), until=time.monotonic() + 60)
+    bodies = [(await hot.get(path)).body for _ in range(20)]
+    assert bodies == [BODY] * 20
+    assert at_hand.asked == 1
+    at_hand.body, over, at_hand.edition = BODY.replace(b"hot", b"new"), at_hand.edition, Edition()
+    assert (await hot.get(path)).body == BODY
+    assert len(over.given_at) == 21
+    over.until = 0.0
+    assert (await hot.get(path)).body == BODY.replace(b"hot", b"new")
+    assert (len(over.given_at), len(at_hand.edition.given_at)) == (21, 1)
+    at_hand.body = None
+    assert b"lane" not in (await hot.get(path)).body
+
+
+async def test_a_body_that_outlives_its_edition_is_not_made_ready_anew(hot: Caller, at_hand: FakeLive):
+    await hot.get(AVAILABLE)
+    (ready,) = hot.app.hot._ready.values()
+    at_hand.edition = Edition()
+    await hot.get(AVAILABLE)
+    assert [*hot.app.hot._ready.values()] == [ready]
+    assert len(at_hand.edition.given_at) == 1
 
 
 async def test_both_ways_say_the_same_of_the_same_body(hot: Caller, at_hand: FakeLive, world: World):
@@ -131,7 +158,7 @@ async def test_an_address_is_limited_only_where_it_is_asked_for(world: World, at
     asked = Caller(create_app(world.services(limit_address_reads=3)))
     answers = [(await asked.get(AVAILABLE)).status for _ in range(5)]
     assert answers == [200, 200, 200, 429, 429]
-    assert at_hand.answers == 3  # who was refused got no answer whose age could count
+    assert len(at_hand.edition.given_at) == 3  # who was refused got no answer whose age could count
     told = await asked.get(AVAILABLE)
     assert told.code == "TOO_MANY_REQUESTS"
     assert 1 <= int(told.headers["retry-after"]) <= 10
@@ -141,8 +168,8 @@ async def test_an_address_is_limited_only_where_it_is_asked_for(world: World, at
 
 async def test_prepared_bodies_are_bounded(world: World, at_hand: FakeLive):
     app = create_app(world.services())
-    at_hand.capacity_at_hand = lambda _: at_hand.body
+    at_hand.capacity_at_hand = lambda _: at_hand.available_at_hand()
     caller = Caller(app)
-    for number in range(1, KNOWN_MOST + 20):
+    for number in range(1, READY_MOST + 20):
         await caller.get(f"/api/mock-exams/{number}/capacity")
-    assert len(app.hot._prepared) <= KNOWN_MOST
+    assert len(app.hot._ready) <= READY_MOST

@@ -3,7 +3,9 @@
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 
@@ -63,8 +65,8 @@ async def test_requests_are_counted_by_route_and_status_without_ids(caller: Call
 
 def test_the_histogram_is_cumulative():
     metrics = Metrics()
-    for took_s in (0.001, 0.005, 0.006, 60.0):
-        metrics.observe("/x", "GET", 200, took_s)
+    metrics.observe(("/x", "GET", 200), [0.001, 0.005])
+    metrics.observe(("/x", "GET", 200), [0.006, 60.0])
     text = metrics.text()
     assert 'le="0.005"} 2' in text
     assert 'le="0.01"} 3' in text
@@ -102,12 +104,19 @@ async def test_without_being_switched_on_nothing_is_logged(caller: Caller, caplo
 
 
 async def test_a_full_buffer_is_written_at_once(lines: io.StringIO):
-    counted: list[tuple[str, str, int, float]] = []
-    log = access.AccessLog(lambda *answer: counted.append(answer))
-    for _ in range(access.FLUSH_LINES):
-        log.note(request_id="r", method="GET", route="/", status=200, took_s=0.001)
-    assert len(lines.getvalue().splitlines()) == access.FLUSH_LINES
-    assert counted == [("/", "GET", 200, 0.001)] * access.FLUSH_LINES
+    counted: dict[access.What, list[float]] = {}
+    log = access.AccessLog(counted.__setitem__)
+    for number in range(access.FLUSH_LINES):
+        log.note(b"r", ("/", "GET", 200 if number else 304), time.monotonic() - 0.001)
+    written = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert [line["status"] for line in written] == [304] + [200] * (access.FLUSH_LINES - 1)
+    assert {kind: len(seconds) for kind, seconds in counted.items()} == {
+        ("/", "GET", 304): 1,
+        ("/", "GET", 200): access.FLUSH_LINES - 1,
+    }
+    assert all(0.001 <= one < 0.1 for seconds in counted.values() for one in seconds)
+    assert all(1 <= line["ms"] < 100 for line in written)
+    assert abs(datetime.fromisoformat(written[-1]["at"]).timestamp() - time.time()) < 1
 
 
 async def test_what_stands_behind_starts_and_stops_with_the_site(world: World):

@@ -17,12 +17,11 @@ from lastseat.errors import Refused, Unavailable
 from lastseat.model import Announcement, Exam, ExamId, Gate
 from lastseat.ports import Bulletin, Mirror, View, Views
 from lastseat.reads.counts import Counts, SeatLooks
+from lastseat.reads.edition import Edition
 from lastseat.reads.figures import Figures
 from lastseat.reads.shown import Filter, folded, listed, on_show, seats
 from lastseat.settings import Settings
 
-BODIES_MOST: Final = 64  # Limit: filtered lists kept at once
-CAPACITIES_MOST: Final = 1_000  # Limit: capacity bodies kept at once
 AHEAD: Final = 0.7  # of a body's time: from here on it is renewed behind the readers
 ALL: Final = Filter()
 
@@ -72,13 +71,10 @@ class ExamReads:
         self._before: _Known | None = None
         self._loading: asyncio.Task[_Known] | None = None
         self._changes = 0
-        self._shown: list[tuple[Exam, bytes]] | None = None
         self._fragments: dict[ExamId, tuple[Exam, Gate | None, bool, bytes]] = {}
-        self._whole: bytes | None = None
-        self._bodies: dict[Filter, bytes] = {}
-        self._capacities: dict[ExamId, bytes] = {}
+        self._edition = Edition()
         self._listeners: list[SeatListener] = []
-        self.figures = Figures()
+        self.figures = Figures(lambda: self._edition)
         bulletin.subscribe(self._hear)
 
     async def available(
@@ -97,33 +93,25 @@ class ExamReads:
         wanted = Filter(folded(mock_type), folded(location), date_from, date_to)
         return self._body(await self._for_reader(), wanted)
 
-    def available_at_hand(self) -> bytes | None:
-        """The unfiltered list, when no store need be asked for it."""
+    def available_at_hand(self) -> tuple[bytes, Edition] | None:
+        """The unfiltered list and the edition that it is of, when no store need be asked for it."""
         known = self._at_hand()
-        if known is None:
-            return None
-        return self._whole or self._body(known, ALL)
+        return None if known is None else (self._body(known, ALL), self._edition)
 
     async def capacity(self, exam_id: ExamId) -> bytes:
         """`{"success": true, "exam_id", "capacity", "total_bookings", "remaining", "is_full"}`; past exams too."""
         return await self._capacity_of(exam_id, await self._for_reader())
 
-    def capacity_at_hand(self, exam_id: ExamId) -> bytes | None:
-        """The same, when no store need be asked for it."""
-        known = self._known
+    def capacity_at_hand(self, exam_id: ExamId) -> tuple[bytes, Edition] | None:
+        """The same of an exam's capacity."""
+        known, edition = self._known, self._edition
         if known is None or exam_id not in known.exams or self._at_hand() is None:
             return None
-        body = self._capacities.get(exam_id)
+        body = edition.capacities.get(exam_id)
         if body is None:
             body = _capacity_body(exam_id, known.exams[exam_id], self._counts.get(exam_id), complete=not known.stale)
-            self._keep_capacity(exam_id, body)
-        return body
-
-    def given(self) -> None:
-        """Count an answer made of what was at hand, and how old that is."""
-        if self._known is not None:
-            self.figures.from_process += 1
-            self.figures.ages.note(self._clock() - self._known.true_at)
+            edition.keep_capacity(exam_id, body)
+        return body, edition
 
     async def seats_now(self) -> list[Gate]:
         """The seat counts of all listed exams, as they are known."""
@@ -153,10 +141,9 @@ class ExamReads:
             # Race: a load under way may have read before this change; it is then good only for those who wait for it.
             self._changes += 1
             self._known = None
-            self._forget_bodies()
         changed = self._counts.learn(news.gates)
-        if changed:
-            self._forget_bodies()
+        if changed or news.exams_changed:
+            self._begin_edition()
         self._tell(changed, list_changed=news.exams_changed)
 
     def _tell(self, changed: list[Gate], *, list_changed: bool) -> None:
@@ -164,11 +151,16 @@ class ExamReads:
             for listener in self._listeners:
                 listener(changed, list_changed)
 
-    def _forget_bodies(self) -> None:
-        self._shown = None
-        self._whole = None
-        self._bodies.clear()
-        self._capacities.clear()
+    def _begin_edition(self) -> None:
+        """From now on nothing is given out again that was made before."""
+        known, before = self._known, self._edition
+        before.until = 0.0
+        self.figures.count(before)
+        self._edition = Edition() if known is None else Edition(known.true_at, self._unasked_until(known))
+
+    def _unasked_until(self, known: _Known) -> float:
+        """Whoever gives this list out again need not ask so long: but then somebody must, so that it is renewed."""
+        return known.began_at + self._age_s * AHEAD
 
     def _at_hand(self) -> _Known | None:
         """The list, if it is young enough; renewed behind the readers before it grows too old."""
@@ -180,12 +172,13 @@ class ExamReads:
             return None
         if age_s > self._age_s * AHEAD and self._loading is None:
             self._begin_to_load()
+            self._edition.until = known.began_at + self._age_s  # nobody need ask again meanwhile
         return known
 
     async def _for_reader(self) -> _Known:
         known = self._at_hand()
         if known is not None:
-            self.given()
+            self._edition.given_at.append(self._clock())
             return known
         known = await self._current()
         self.figures.waited += 1
@@ -231,9 +224,7 @@ class ExamReads:
         self._before = known
         if changes == self._changes:
             self._known = known
-            self._renew_bodies(
-                known, same=same and not changed and before is not None and before.stale == known.stale
-            )
+            self._renew(known, same=same and not changed and before is not None and before.stale == known.stale)
             self._tell(changed, list_changed=not same and before is not None)
         return known
 
@@ -250,37 +241,38 @@ class ExamReads:
         oldest = min((filled_at if at is None else at for at in heard_at), default=began_at)
         return min(filled_at if view.stale else began_at, oldest)
 
-    def _renew_bodies(self, known: _Known, *, same: bool) -> None:
+    def _renew(self, known: _Known, *, same: bool) -> None:
         """Keep bodies that would come out the same: their ETags and compressed forms stay good."""
-        shown, self._shown = self._shown, None
-        if not same or shown is None or self._listed(known) != shown:
-            self._forget_bodies()
+        edition = self._edition
+        shown, edition.shown = edition.shown, None
+        if same and shown is not None and self._listed(known) == shown:
+            self.figures.count(edition)
+            edition.true_at, edition.until = known.true_at, self._unasked_until(known)
+        else:
+            self._begin_edition()
 
     async def _fill(self) -> bytes:
         self.figures.lists_from_database += 1
         return _encoder.encode(await self._mirror.exams())
 
     def _body(self, known: _Known, wanted: Filter) -> bytes:
-        body = self._bodies.get(wanted)
+        body = self._edition.bodies.get(wanted)
         if body is None:
             chosen = [fragment for exam, fragment in self._listed(known) if wanted.admits(exam)]
             body = b'{"success":true,"exams":[' + b",".join(chosen) + (b'],"stale":true}' if known.stale else b"]}")
             if self._known is known:
-                if len(self._bodies) >= BODIES_MOST:
-                    self._bodies.clear()
-                self._bodies[wanted] = body
-                self._whole = body if wanted == ALL else self._whole
+                self._edition.keep_body(wanted, body)
         return body
 
     def _listed(self, known: _Known) -> list[tuple[Exam, bytes]]:
         """The exams on show with their JSON, made anew only for those that changed."""
-        if self._shown is not None and self._known is known:
-            return self._shown
+        if self._edition.shown is not None and self._known is known:
+            return self._edition.shown
         now = self._now(self._zone)
         shown = [(exam, self._fragment(exam, now)) for exam in known.exams.values() if on_show(exam, now)]
         self._fragments = {exam.hubspot_id: self._fragments[exam.hubspot_id] for exam, _ in shown}
         if self._known is known:
-            self._shown = shown
+            self._edition.shown = shown
         return shown
 
     def _fragment(self, exam: Exam, now: datetime) -> bytes:
@@ -293,11 +285,11 @@ class ExamReads:
         return made[3]
 
     async def _capacity_of(self, exam_id: ExamId, known: _Known) -> bytes:
-        body = self._capacities.get(exam_id)
+        body = self._edition.capacities.get(exam_id)
         if body is None:
             body = await self._capacity(exam_id, known)
             if exam_id in known.exams and self._known is known:
-                self._keep_capacity(exam_id, body)
+                self._edition.keep_capacity(exam_id, body)
         return body
 
     async def _capacity(self, exam_id: ExamId, known: _Known) -> bytes:
@@ -309,11 +301,6 @@ class ExamReads:
         if exam is None and gate is None:
             raise _not_found() if complete else Unavailable("Seat counts cannot be read just now")
         return _capacity_body(exam_id, exam, gate, complete=complete)
-
-    def _keep_capacity(self, exam_id: ExamId, body: bytes) -> None:
-        if len(self._capacities) >= CAPACITIES_MOST:
-            self._capacities.clear()
-        self._capacities[exam_id] = body
 
 
 def _capacity_body(exam_id: ExamId, exam: Exam | None, gate: Gate | None, *, complete: bool) -> bytes:

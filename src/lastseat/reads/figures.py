@@ -1,8 +1,10 @@
 """Counts where answers came from and how old they were when they were given; knows no request and no reader."""
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
+
+from lastseat.reads.edition import Edition
 
 FIRST_S: Final = 0.0001
 STEP: Final = 1.2  # Limit: a percentile is said at most a fifth too high
@@ -20,10 +22,21 @@ class Ages:
         self.most_s = 0.0
 
     def note(self, age_s: float) -> None:
-        """Take one more; every answer calls it, so it does little."""
+        """Take one more."""
         self._counts[bisect_left(BOUNDS_S, age_s)] += 1
         if age_s > self.most_s:
             self.most_s = age_s
+
+    def note_rising(self, ages_s: Sequence[float]) -> None:
+        """Take many at once, the least first."""
+        begin = 0
+        while begin < len(ages_s):
+            place = bisect_left(BOUNDS_S, ages_s[begin])
+            end = bisect_right(ages_s, BOUNDS_S[place], begin) if place < len(BOUNDS_S) else len(ages_s)
+            self._counts[place] += end - begin
+            begin = end
+        if ages_s:
+            self.most_s = max(self.most_s, ages_s[-1])
 
     def share(self, share: float) -> float:
         """So many of all were at most this old; never less than the truth, and never more than the greatest."""
@@ -47,7 +60,9 @@ class Ages:
 class Figures:
     """What the reads of one process count."""
 
-    def __init__(self) -> None:
+    def __init__(self, current: Callable[[], Edition]) -> None:
+        """`current` is the edition that is given out now, whose answers are counted when figures are asked for."""
+        self._current = current
         self.from_process = 0
         """Answers about exams whose body was at hand."""
         self.waited = 0
@@ -63,8 +78,15 @@ class Figures:
         self.lags = Ages()
         """How long checked views showed what was no longer so; 0 for those that never did."""
 
+    def count(self, edition: Edition) -> None:
+        """Count the answers that an edition was given out in since it was last counted."""
+        given_at, edition.given_at = edition.given_at, []
+        self.from_process += len(given_at)
+        self.ages.note_rising([at - edition.true_at for at in given_at])
+
     def lines(self, process: str) -> Iterable[str]:
         """All of it in Prometheus' text; `process` is the label that keeps processes apart."""
+        self.count(self._current())
         name = "lastseat_exam_answers_total"
         yield f"# HELP {name} Answers about exams, by where their body was."
         yield f"# TYPE {name} counter"

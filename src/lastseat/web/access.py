@@ -8,8 +8,10 @@ import re
 import secrets
 import sys
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from typing import TextIO
 
 FLUSH_S = 0.5
@@ -28,44 +30,49 @@ def switch_on(stream: TextIO | None = None) -> None:
 
 
 _ASKED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_process = secrets.token_hex(4)
+_process = secrets.token_hex(4).encode()
 _numbers = itertools.count(1)
 
 
-def request_id(asked: bytes | None) -> str:
+def request_id(asked: bytes | None) -> bytes:
     """The caller's own id of a request when it is a plain word, else a new one: this process's name and a number."""
     if asked is not None and _ASKED.fullmatch(asked):
-        return asked.decode()
-    return f"{_process}{next(_numbers):x}"
+        return asked
+    return b"%s%x" % (_process, next(_numbers))
 
 
-# When, request id, method, route, status, seconds.
-_Line = tuple[float, str, str, str, int, float]
-Count = Callable[[str, str, int, float], None]
+What = tuple[str, str, int]
+"""An answer's route (the template, never an id), method and status; ours or checked, so none needs escaping."""
+Count = Callable[[What, list[float]], None]
+# When it began and ended, on the process's clock; request id.
+_Line = tuple[float, float, bytes, What]
 
 
 class AccessLog:
     """Keeps what was answered until there is more of it: done at once, this would cost more than many an answer."""
 
     def __init__(self, count: Count) -> None:
-        """`count` hears route, method, status and seconds of each, also when no log is written."""
+        """`count` hears the seconds of all answers of a kind, also when no log is written."""
         self._count = count
         self._lines: list[_Line] = []
 
-    def note(self, request_id: str, method: str, route: str, status: int, took_s: float) -> None:
-        """Keep one answer. The words are ours or checked: none needs escaping."""
+    def note(self, request_id: bytes, what: What, began_at: float) -> None:
+        """Keep one answer, done now and begun at `began_at` of `time.monotonic()`."""
         lines = self._lines
-        lines.append((time.time(), request_id, method, route, status, took_s))
+        lines.append((began_at, time.monotonic(), request_id, what))
         if len(lines) >= FLUSH_LINES:
             self.flush()
 
     def flush(self) -> None:
         """Count and write what is kept."""
         lines, self._lines = self._lines, []
-        for _, _, method, route, status, took_s in lines:
-            self._count(route, method, status, took_s)
+        took_s: defaultdict[What, list[float]] = defaultdict(list)
+        for began_at, ended_at, _, what in lines:
+            took_s[what].append(ended_at - began_at)
+        for what, seconds in took_s.items():
+            self._count(what, seconds)
         if lines and log.isEnabledFor(logging.INFO):
-            log.info("\n".join(_written(lines)))
+            log.info(b"\n".join(_written(lines)).decode())
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -85,17 +92,22 @@ class AccessLog:
             self.flush()
 
 
-def _written(lines: Iterable[_Line]) -> Iterator[str]:
-    known_ms, begin = -1, ""
-    middles: dict[tuple[str, str, int], str] = {}
-    for at, request_id, method, route, status, took_s in lines:
-        ms = int(at * 1000)
-        if ms != known_ms:
-            known_ms = ms
-            instant = datetime.fromtimestamp(ms // 1000, UTC)
-            begin = f'{{"at":"{instant:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}+00:00","request_id":"'
-        middle = middles.get((method, route, status))
-        if middle is None:
-            middle = f'","method":"{method}","route":"{route}","status":{status},"ms":'
-            middles[method, route, status] = middle
-        yield f"{begin}{request_id}{middle}{took_s * 1000:.2f}}}"
+def _written(lines: Iterable[_Line]) -> Iterator[bytes]:
+    epoch = time.time() - time.monotonic()
+    begin = form = b""
+    known_ms, known = -1, None
+    for began_at, ended_at, request_id, what in lines:
+        ms = int((epoch + ended_at) * 1000)
+        if ms != known_ms or what is not known:
+            if ms != known_ms:
+                instant = datetime.fromtimestamp(ms // 1000, UTC)
+                begin = f'{{"at":"{instant:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}+00:00","request_id":"'.encode()
+            known_ms, known = ms, what
+            form = begin + _form(what)
+        yield form % (request_id, (ended_at - began_at) * 1000)
+
+
+@cache
+def _form(what: What) -> bytes:
+    route, method, status = what
+    return f'%b","method":"{method}","route":"{route}","status":{status},"ms":%.2f}}'.encode()

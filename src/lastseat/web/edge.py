@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lastseat.errors import LastseatError
 from lastseat.web import access
-from lastseat.web.access import AccessLog
+from lastseat.web.access import AccessLog, What
 from lastseat.web.fields import BODY_MOST
 from lastseat.web.metrics import METHODS
 from lastseat.web.problems import CLIENT_GONE, INTERNAL_TEXT, of_error, of_framework, of_vanished, problem
@@ -60,14 +60,14 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = time.perf_counter()
-        request_id = access.request_id(dict(scope["headers"]).get(b"x-request-id"))
-        scope.setdefault("state", {})["request_id"] = request_id
-        outgoing = _Outgoing(send, request_id)
+        began_at = time.monotonic()
+        sent_id = access.request_id(dict(scope["headers"]).get(b"x-request-id"))
+        request_id = scope.setdefault("state", {})["request_id"] = sent_id.decode()
+        outgoing = _Outgoing(send, sent_id)
         try:
             await self._answer(scope, receive, outgoing, request_id)
         finally:
-            self._note(scope, request_id, outgoing.status or CLIENT_GONE, time.perf_counter() - started)
+            self._access.note(sent_id, self._what(scope, outgoing.status or CLIENT_GONE), began_at)
 
     async def _answer(self, scope: Scope, receive: Receive, outgoing: "_Outgoing", request_id: str) -> None:
         incoming = receive if scope["method"] in ("GET", "HEAD") else _Incoming(receive)
@@ -86,10 +86,9 @@ class Edge:
             details = {"request_id": request_id}
             await problem("INTERNAL", INTERNAL_TEXT, details=details)(scope, receive, outgoing)
 
-    def _note(self, scope: Scope, request_id: str, status: int, took_s: float) -> None:
+    def _what(self, scope: Scope, status: int) -> What:
         route = self._paths.get(scope.get("endpoint"), "unmatched")
-        method: str = scope["method"] if scope["method"] in METHODS else "OTHER"
-        self._access.note(request_id, method, route, status, took_s)
+        return route, scope["method"] if scope["method"] in METHODS else "OTHER", status
 
 
 async def _answered(endpoint: Endpoint, request: Request, request_id: str) -> Response:
@@ -121,9 +120,9 @@ class _Incoming:
 class _Outgoing:
     """Adds our headers to the answer and remembers its status."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: bytes) -> None:
         self._send = send
-        self._request_id = request_id.encode()
+        self._request_id = request_id
         self.status = 0
 
     async def __call__(self, message: Message) -> None:

@@ -9,8 +9,9 @@ from typing import Final
 from starlette.types import Scope
 
 from lastseat.model import ExamId
+from lastseat.reads.edition import Edition
 from lastseat.web import access
-from lastseat.web.access import AccessLog
+from lastseat.web.access import AccessLog, What
 from lastseat.web.limits import Limits
 from lastseat.web.prepared import Message, Prepared
 from lastseat.web.services import LiveExams
@@ -20,11 +21,23 @@ CAPACITY: Final = "/api/mock-exams/{exam_id}/capacity"
 _BEFORE, _AFTER = CAPACITY.split("{exam_id}")
 EMPTY: Final[Message] = {"type": "http.response.body", "body": b""}
 NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
-KNOWN_MOST: Final = 2_000  # Limit: prepared bodies kept at once
+READY_MOST: Final = 2_000  # Limit: answers kept at once
 
 
 Answer = tuple[Message, Message]
 """The two ASGI messages of an answer: its start, and its body."""
+
+
+class _Ready:
+    """What a path was answered with, and is again until its edition is over."""
+
+    __slots__ = ("edition", "held", "prepared", "whole")
+
+    def __init__(self, route: str, prepared: Prepared, edition: Edition) -> None:
+        self.prepared = prepared
+        self.edition = edition
+        self.whole: What = (route, "GET", 200)
+        self.held: What = (route, "GET", 304)
 
 
 class HotLane:
@@ -34,54 +47,55 @@ class HotLane:
         self._live = live
         self._access = access
         self._limits = limits
-        self._prepared: dict[str, Prepared] = {}
+        self._ready: dict[str, _Ready] = {}
 
     def answer(self, scope: Scope) -> Answer | None:
         """The whole answer, or None when this request takes the long way."""
-        path: str = scope["path"]
-        if path == AVAILABLE:
-            route = AVAILABLE
-        elif path.startswith(_BEFORE) and path.endswith(_AFTER):
-            route = CAPACITY
-        else:
-            return None
         if scope["method"] != "GET" or scope["query_string"]:
             return None
-        started = time.perf_counter()
-        body = (
-            self._live.available_at_hand()
-            if route is AVAILABLE
-            else self._live.capacity_at_hand(ExamId(path[len(_BEFORE) : -len(_AFTER)]))
-        )
+        began_at = time.monotonic()
+        path: str = scope["path"]
+        ready = self._ready.get(path)
+        if ready is None or began_at >= ready.edition.until:
+            ready = self._look(path, ready)
+            if ready is None:
+                return None
         client = scope["client"]
-        if body is None or (client is not None and not self._limits.admits_address(client[0])):
+        if client is not None and not self._limits.admits_address(client[0]):
             return None
-        self._live.given()
-        prepared = self._prepared.get(path)
-        if prepared is None or prepared.body is not body:
-            prepared = self._prepare(path, body)
-        return self._said(scope, route, prepared, started)
-
-    def _said(self, scope: Scope, route: str, prepared: Prepared, started: float) -> Answer:
+        ready.edition.given_at.append(began_at)
         asked: dict[bytes, bytes] = dict(scope["headers"])
         request_id = access.request_id(asked.get(b"x-request-id"))
-        status, headers, message = 200, prepared.headers, prepared.message
+        prepared, what = ready.prepared, ready.whole
+        headers, message = prepared.headers, prepared.message
         tag = asked.get(b"if-none-match")
         if tag is not None and prepared.held_by(tag):
-            status, headers, message = 304, prepared.unchanged, EMPTY
+            what, headers, message = ready.held, prepared.unchanged, EMPTY
         elif b"gzip" in asked.get(b"accept-encoding", b""):
             headers, message = prepared.squeezed()
-        took_s = time.perf_counter() - started
-        self._access.note(request_id, "GET", route, status, took_s)
+        self._access.note(request_id, what, began_at)
         start = {
             "type": "http.response.start",
-            "status": status,
-            "headers": [*headers, NOSNIFF, (b"x-request-id", request_id.encode())],
+            "status": what[2],
+            "headers": [*headers, NOSNIFF, (b"x-request-id", request_id)],
         }
         return start, message
 
-    def _prepare(self, path: str, body: bytes) -> Prepared:
-        if len(self._prepared) >= KNOWN_MOST:
-            self._prepared.clear()
-        prepared = self._prepared[path] = Prepared(body)
-        return prepared
+    def _look(self, path: str, before: _Ready | None) -> _Ready | None:
+        """What is at hand for this path now."""
+        if path == AVAILABLE:
+            route, at_hand = AVAILABLE, self._live.available_at_hand()
+        elif path.startswith(_BEFORE) and path.endswith(_AFTER):
+            route, at_hand = CAPACITY, self._live.capacity_at_hand(ExamId(path[len(_BEFORE) : -len(_AFTER)]))
+        else:
+            return None
+        if at_hand is None:
+            return None
+        body, edition = at_hand
+        if before is not None and before.prepared.body is body:
+            before.edition = edition
+            return before
+        if len(self._ready) >= READY_MOST:
+            self._ready.clear()
+        ready = self._ready[path] = _Ready(route, Prepared(body), edition)
+        return ready

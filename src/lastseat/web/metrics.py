@@ -5,6 +5,8 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
+from lastseat.web.access import What
+
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 
@@ -16,7 +18,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._figures: list[Figures] = []
-        self._requests: defaultdict[tuple[str, str, int], int] = defaultdict(int)
+        self._requests: defaultdict[What, int] = defaultdict(int)
         self._buckets: defaultdict[str, list[int]] = defaultdict(lambda: [0] * (len(BOUNDS_S) + 1))
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
@@ -24,11 +26,17 @@ class Metrics:
         """Let `figures(labels)` say its lines too."""
         self._figures.append(figures)
 
-    def observe(self, route: str, method: str, status: int, took_s: float) -> None:
-        """Count one answered request; `route` is the template, so that ids never become labels."""
-        self._requests[route, method, status] += 1
-        self._buckets[route][bisect_left(BOUNDS_S, took_s)] += 1
-        self._seconds[route] += took_s
+    def observe(self, what: What, took_s: list[float]) -> None:
+        """Count answers of one kind, each with its seconds."""
+        route = what[0]
+        self._requests[what] += len(took_s)
+        self._seconds[route] += sum(took_s)
+        buckets = self._buckets[route]
+        if max(took_s) <= BOUNDS_S[0]:  # a crowd's answers
+            buckets[0] += len(took_s)
+        else:
+            for one in took_s:
+                buckets[bisect_left(BOUNDS_S, one)] += 1
 
     def text(self) -> str:
         """All counters in the text exposition format 0.0.4."""

@@ -24,6 +24,7 @@ from lastseat.model import (
 from lastseat.model_moves import MoveRequest
 from lastseat.model_upkeep import AsideAnswer, AsidePage
 from lastseat.ports import Tally
+from lastseat.reads.edition import Edition
 from lastseat.settings import Settings
 from lastseat.writes.move import Moved
 
@@ -60,15 +61,11 @@ class StaffExamBodies(Protocol):
 class LiveExams(Protocol):
     """What is at hand in this process: nothing here waits for a store, but `seats_now`."""
 
-    def available_at_hand(self) -> bytes | None:
-        """The unfiltered list, or None when a store must be asked."""
+    def available_at_hand(self) -> tuple[bytes, Edition] | None:
+        """The unfiltered list and its edition, or None when a store must be asked."""
         ...
 
-    def capacity_at_hand(self, exam_id: ExamId) -> bytes | None: ...
-
-    def given(self) -> None:
-        """A reader gets what was at hand: count the answer, and how old it is."""
-        ...
+    def capacity_at_hand(self, exam_id: ExamId) -> tuple[bytes, Edition] | None: ...
 
     def on_seats(self, listener: Callable[[Sequence[Gate], bool], None]) -> None:
         """Call `listener` with the counts that changed, and whether the list of exams itself did."""
