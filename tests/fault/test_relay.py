@@ -58,6 +58,48 @@ async def test_rows_marked_by_a_call_whose_answer_was_lost_are_taken_over(world,
     assert world.budget.held == 0
 
 
+async def test_a_call_of_a_term_that_was_given_up_starts_no_more_also_when_the_next_term_began(world, rows):
+    relay, deliver = world.relay, world.relay._carrier._delivery.deliver
+    allowed: list[bool] = []
+
+    async def given_up_meanwhile(kind, slot, rows, may_start):
+        if kind == "create" and not allowed:
+            allowed.append(may_start())
+            term = relay.term
+            await relay._give_up(term)
+            allowed.append(may_start())
+            await until(lambda: asyncio.sleep(0, relay.term not in (None, term)))
+            allowed.append(may_start())
+        return await deliver(kind, slot, rows, may_start)
+
+    relay._carrier._delivery.deliver = given_up_meanwhile
+    world.start()
+    assert (await world.book("1")).state == "booked"
+    await until(settled_by(rows))
+    assert allowed == [True, False, False]
+    assert len(world.hubspot.records) == 1
+    assert world.budget.held == 0
+
+
+async def test_a_renewal_that_comes_back_after_the_term_was_given_up_brings_it_not_back(world):
+    relay = world.relay
+    await relay._renew()
+    lease = relay._lease
+    assert relay._holds(lease.term)
+
+    def given_up(function, moment):
+        if (function, moment) == ("take_lease", "after"):
+            relay._lease = None
+
+    world.database.fault = given_up
+    await relay._renew()
+    assert relay._lease is None
+    assert not relay._holds(lease.term)
+    world.database.fault = lambda function, moment: None
+    await relay._renew()
+    assert relay._lease.term == lease.term + 1
+
+
 async def test_no_slot_is_kept_when_rows_cannot_be_marked(world, rows):
     failing = iter([Unavailable("away")] * 3)
     world.database.fault = lambda function, moment: next(failing, None) if function == "send" else None

@@ -3,6 +3,10 @@
 import asyncio
 import random
 from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+LOOK_S = 0.005
 
 
 class Meter:
@@ -59,3 +63,29 @@ async def drive(budget, meter: Meter, kind: str, until: float) -> int:
         else:
             passed += await meter.call(granted) == 200
     return passed
+
+
+class Stall:
+    """The longest time in which this process, or the store behind `ping`, stood still."""
+
+    most_s = 0.0
+
+
+@asynccontextmanager
+async def stalls(ping: Callable[[], Awaitable[object]]) -> AsyncIterator[Stall]:
+    """Measure it meanwhile."""
+    loop, stall = asyncio.get_running_loop(), Stall()
+
+    async def look() -> None:
+        while True:
+            began_at = loop.time()
+            await asyncio.sleep(LOOK_S)
+            await ping()
+            stall.most_s = max(stall.most_s, loop.time() - began_at - LOOK_S)
+
+    task = asyncio.create_task(look())
+    try:
+        yield stall
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 import pytest
 
 from lastseat.model import Record, RowResult
+from lastseat.writes import relay as relay_module
 from tests.staff.world import EXAM, OTHER, StaffWorld, refused, until
+
+THIRD, FOURTH = "503", "504"
 
 
 @pytest.fixture
@@ -243,3 +246,38 @@ async def test_without_the_wait_a_refused_move_would_leave_the_student_with_noth
     assert (await refused(world.move(reference))).code == "REFUSED_BY_HUBSPOT"
     await world.settled()
     assert active(world) == set()
+
+
+@pytest.mark.parametrize(
+    ("refused_exams", "left"),
+    [({OTHER}, THIRD), ({THIRD}, OTHER), ({OTHER, THIRD}, FOURTH), ({FOURTH}, THIRD), ({OTHER, THIRD, FOURTH}, EXAM)],
+)
+@pytest.mark.parametrize("together", [True, False])
+async def test_in_a_row_of_moves_only_one_seat_is_left_whichever_hubspot_refuses(
+    schema_database_url, monkeypatch: pytest.MonkeyPatch, refused_exams: set[str], left: str, together: bool
+):
+    """Moved on before HubSpot had heard of the first move. When it takes none, the student keeps the first seat."""
+    monkeypatch.setitem(relay_module._BATCH, "create", 100 if together else 1)
+    world = StaffWorld(schema_database_url, deadline_s=0.02)
+    exams = (EXAM, OTHER, THIRD, FOURTH)
+    for exam_id in exams:
+        await world.exam(1, exam_id)
+    world.start_relay()
+    reference = (await world.book(1)).booking_id
+    await world.settled()
+
+    def answer(kind, row):
+        if kind == "create" and row.properties["mock_exam_id"] in refused_exams:
+            return RowResult(key=row.key, outcome="refused", reason="no")
+        return world.hubspot.write(kind, row)
+
+    world.hubspot.answer = answer
+    await world.stop_relays()
+    for exam_id in (OTHER, THIRD, *([FOURTH] if FOURTH in {left, *refused_exams} else [])):
+        reference = (await world.move(reference, exam_id)).claim.booking_id
+    world.start_relay()
+    await world.settled()
+    assert active(world) == {left}
+    assert {exam_id for exam_id in exams if (await world.gate(exam_id)).taken} == {left}
+    assert await world.fetch("select from hubspot_sync.outbox where state in ('waiting', 'sent')") == []
+    await world.close()

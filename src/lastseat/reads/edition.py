@@ -27,6 +27,13 @@ class Edition:
         self.bodies: dict[Filter, bytes] = {}
         self.capacities: dict[ExamId, bytes] = {}
 
+    def end(self) -> None:
+        """It is void: whoever still holds it asks anew, and holds no bodies by it."""
+        self.until = 0.0
+        self.shown = None
+        self.bodies.clear()
+        self.capacities.clear()
+
     def keep_body(self, wanted: Filter, body: bytes) -> None:
         """Keep a list, bounded."""
         if len(self.bodies) >= BODIES_MOST:

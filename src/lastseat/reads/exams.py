@@ -154,7 +154,7 @@ class ExamReads:
     def _begin_edition(self) -> None:
         """From now on nothing is given out again that was made before."""
         known, before = self._known, self._edition
-        before.until = 0.0
+        before.end()
         self.figures.count(before)
         self._edition = Edition() if known is None else Edition(known.true_at, self._unasked_until(known))
 

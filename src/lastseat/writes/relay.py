@@ -114,9 +114,12 @@ class Relay:
             await asyncio.sleep(self._settings.lease_offer_s)
 
     async def _renew(self) -> None:
-        asked_at = self._now()
-        term = self._lease.term if self._lease is not None else None
-        self._lease = await self._ledger.take_lease(self._holder, self._settings.lease_s, term)
+        asked_at, held = self._now(), self._lease
+        term = held.term if held is not None else None
+        lease = await self._ledger.take_lease(self._holder, self._settings.lease_s, term)
+        if self._lease is not held:
+            return  # Race: the term was given up meanwhile, and a call of it must not take this one for its own
+        self._lease = lease
         if self._lease is not None and self._lease.called_ago_s is not None:
             self._budget.others_called(self._lease.called_ago_s)
         # The database counts from when it answers; counting from when we asked is the cautious side.
@@ -127,7 +130,7 @@ class Relay:
         log.info("relay: holding term %d", term)
         self._settling.forget_why()
         renewing = asyncio.create_task(self._keep_renewing(term))
-        self._go("prepare", self._prepare())
+        self._go("prepare", self._prepare(term))
         try:
             await self._carrier.tell_what_was_mirrored(term)
             while self._holds(term):
@@ -154,8 +157,8 @@ class Relay:
             with contextlib.suppress(asyncio.CancelledError):
                 await renewing
 
-    async def _prepare(self) -> None:
-        unknown = await self._delivery.prepare(self._may_start)
+    async def _prepare(self, term: int) -> None:
+        unknown = await self._delivery.prepare(lambda: self._may_start(term))
         if unknown is not None:
             log.warning("relay: not prepared: %s", unknown)
 
@@ -171,9 +174,12 @@ class Relay:
     def _remaining_s(self) -> float:
         return self._lease_ends_at - self._now()
 
-    def _may_start(self) -> bool:
+    def _may_start(self, term: int) -> bool:
         """Crash: a call that outlives the lease could land after the successor's; so it does not start."""
-        return self._remaining_s() > self._settings.hubspot_timeout_s + self._settings.lease_margin_s
+        return (
+            self._holds(term)
+            and self._remaining_s() > self._settings.hubspot_timeout_s + self._settings.lease_margin_s
+        )
 
     async def _collected(self, term: int) -> tuple[Backlog, bool]:
         """The backlog, and whether bookings have stopped arriving for a moment (or waited long enough)."""
@@ -192,7 +198,7 @@ class Relay:
 
     async def _dispatch(self, term: int, backlog: Backlog, *, arrived: bool) -> int:
         """Start what may start; return how many calls. While bookings still arrive only full batches go."""
-        if not self._may_start():
+        if not self._may_start(term):
             return 0
         started = 0
         if backlog.verify_due:
@@ -279,7 +285,7 @@ class Relay:
 
     async def _deliver(self, term: int, kind: OutboxKind, slot: Slot, rows: list[OutboxRow]) -> None:
         try:
-            await self._carrier.deliver(term, kind, slot, rows, self._may_start)
+            await self._carrier.deliver(term, kind, slot, rows, lambda: self._may_start(term))
         except LeaseLost as error:
             log.warning("relay: %s", error.message)
         except LastseatError as error:

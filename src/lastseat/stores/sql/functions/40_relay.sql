@@ -188,11 +188,48 @@ create or replace function hubspot_sync.news_of(outbox_ids bigint[], exam_ids te
         'exams_changed', exists (select from outbox o where o.outbox_id = any (outbox_ids) and o.kind like 'exam%'))
 $$;
 
--- A refusal by HubSpot of this row alone: the seat goes back, the cancel behind it has nothing left to do.
+-- A booking that was moved on before HubSpot refused it: the next in the row of moves that is not refused, or null.
+create or replace function hubspot_sync.moved_on_to(booking text) returns text
+    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    with recursive moves (booking_id, state) as (
+        values (booking, 'refused')
+        union
+        select n.booking_id, n.state
+          from moves m
+          join claims c on c.booking_id = m.booking_id
+          join outbox o on o.claim_id = c.claim_id and o.kind = 'cancel' and o.state = 'waiting'
+          join claims n on n.booking_id = o.after_booking
+         where m.state = 'refused'
+    )
+    select m.booking_id from moves m where m.state <> 'refused'
+$$;
+
+-- Its cancel has nothing left to do. What was to make room for it now does so for the booking that it was moved on to;
+-- without one it stays where it is.
+create or replace function hubspot_sync.drop_refused(refused uuid[]) returns void
+    language plpgsql set search_path = hubspot_sync, pg_temp as $$
+begin
+    update outbox o set after_booking = moved_on_to(c.booking_id)
+      from claims c
+     where c.claim_id = any (refused) and o.after_booking = c.booking_id
+       and o.kind = 'cancel' and o.state = 'waiting' and moved_on_to(c.booking_id) is not null;
+    with dropped as (
+        update outbox o set state = 'dropped', done_at = now() from claims c
+         where c.claim_id = any (refused) and (o.claim_id = c.claim_id or o.after_booking = c.booking_id)
+           and o.kind = 'cancel' and o.state = 'waiting'
+        returning o.claim_id
+    )
+    update claims c set cancel_requested_at = null, updated_at = now() from dropped d
+     where c.claim_id = d.claim_id and c.state in ('open', 'booked');
+end
+$$;
+
+-- A refusal by HubSpot of this row alone: the seat goes back.
 create or replace function hubspot_sync.set_aside(rows jsonb, given bigint, verify_s float8) returns text[]
     language plpgsql set search_path = hubspot_sync, pg_temp as $$
 declare
     exam_ids text[];
+    refused uuid[];
 begin
     -- Crash: an earlier send of a refused row may still land, and its seat is given back here: look again later.
     update outbox o set state = 'aside', last_error = r ->> 'reason', done_at = now(),
@@ -202,7 +239,7 @@ begin
                             then clock_timestamp() + make_interval(secs => verify_s) end
       from jsonb_array_elements(rows) r
      where o.outbox_id = (r ->> 'outbox_id')::bigint and o.state = 'sent' and o.sent_term = given;
-    with refused as (
+    with fallen as (
         update claims c set state = 'refused', reason = o.last_error, updated_at = now()
           from outbox o, jsonb_array_elements(rows) r
          where o.outbox_id = (r ->> 'outbox_id')::bigint and o.state = 'aside' and o.kind = 'create'
@@ -212,23 +249,15 @@ begin
         insert into audit_log (table_name, operation, record_id, performed_by, request_id, old_values, new_values)
         select 'claims', 'REFUSED', f.booking_id, 'hubspot', f.request_id, '{"state": "open"}',
                jsonb_build_object('state', f.state, 'reason', f.reason)
-          from refused f
-    ), moved as (
+          from fallen f
+    ), freed as (
         update hubspot_mock_exams e set seats_taken = e.seats_taken - f.seats, seats_version = e.seats_version + 1
-          from (select exam_id, count(*)::integer as seats from refused group by exam_id) f
+          from (select exam_id, count(*)::integer as seats from fallen group by exam_id) f
          where e.hubspot_id = f.exam_id
-    ), orphaned as (
-        update outbox o set state = 'dropped', done_at = now() from refused f
-         where (o.claim_id = f.claim_id or o.after_booking = f.booking_id) and o.kind = 'cancel'
-           and o.state = 'waiting'
-        returning o.claim_id
-    ), kept as (
-        -- A booking that could not be moved stays where it is.
-        update claims c set cancel_requested_at = null, updated_at = now() from orphaned x
-         where c.claim_id = x.claim_id and c.state in ('open', 'booked')
-           and not exists (select from refused f where f.claim_id = c.claim_id)
     )
-    select coalesce(array_agg(distinct f.exam_id), '{}') into exam_ids from refused f;
+    select coalesce(array_agg(distinct f.exam_id), '{}'), coalesce(array_agg(f.claim_id), '{}')
+      into exam_ids, refused from fallen f;
+    perform drop_refused(refused);
     -- A neighbour's total may have counted the seats that are free again.
     perform queue_totals(exam_ids);
     -- A cancel that HubSpot refuses is no longer asked for.
