@@ -37,6 +37,7 @@ from lastseat.stores.redis import RedisTrips
 from lastseat.stores.tally import RedisTally
 from lastseat.stores.views import ViewStore
 from lastseat.upkeep.force_sync import ForceSync
+from lastseat.upkeep.warmth import Warmth
 from lastseat.upkeep.watch import Watch
 from lastseat.web import access
 from lastseat.web.app import create_app
@@ -102,6 +103,7 @@ class _Parts:
     relay: Relay
     watch: Watch
     checker: Checker
+    warmth: Warmth
     keys: SigningKeys | None
 
     @asynccontextmanager
@@ -111,7 +113,7 @@ class _Parts:
         self.bulletin.start()
         if self.keys is not None:
             await self.keys.fetch()  # before anybody asks with a token
-        running = [asyncio.create_task(part.run()) for part in (self.watch, self.checker, self.relay)]
+        running = [asyncio.create_task(part.run()) for part in (self.watch, self.checker, self.warmth, self.relay)]
         if self.keys is not None:
             running.append(asyncio.create_task(self.keys.run()))
         try:
@@ -178,7 +180,10 @@ def build(settings: Settings) -> Services:
     checker = Checker(exams, staff_exams, bookings, ledger, ledger, settings)
     bulletin.subscribe(checker.hear)
     keys = SigningKeys(settings.supabase_url) if settings.supabase_url else None
-    parts = _Parts(settings, database, ledger, trips, views, bulletin, hubspot, budget, relay, watch, checker, keys)
+    warmth = Warmth(database, connections=settings.postgres_pool)
+    parts = _Parts(
+        settings, database, ledger, trips, views, bulletin, hubspot, budget, relay, watch, checker, warmth, keys
+    )
     return Services(
         settings=settings,
         exams=exams,

@@ -37,10 +37,20 @@ select id, 'Ours', 'Mini-mock', 'Calgary', current_date + 30, '09:00', '11:00', 
   from unnest(array['10000', '{OTHERS}']) id
 """
 
-DONE = """
+PAST = """
+insert into hubspot_sync.outbox (kind, claim_id, booking_id, exam_id, contact_id)
+select k, o.claim_id, o.booking_id, o.exam_id, o.contact_id
+  from hubspot_sync.outbox o, unnest('{link_contact,link_exam}'::text[]) k where o.kind = 'create';
 update hubspot_sync.outbox set state = 'done', done_at = now() - interval '1 hour'
  where state in ('waiting', 'mirrored');
 """
+WAITING = f"""
+{PAST}
+update hubspot_sync.outbox set state = 'waiting', done_at = null, not_before = now() + interval '1 hour'
+ where outbox_id % 4 = 0 and kind in ('create', 'link_contact', 'link_exam') and booking_id not like 'LS-life%';
+"""
+# These choose among the rows that wait, so they read them.
+AMONG_THE_WAITING = ("backlog of ", "send ")
 
 
 class Life:
@@ -142,13 +152,14 @@ async def connection(databases) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def _small_and_large(
-    connection: asyncpg.Connection, count: int, *, analyzed: bool
+    connection: asyncpg.Connection, count: int, *, analyzed: bool, others: str = PAST
 ) -> dict[str, tuple[int, int]]:
     life = Life(connection)
+    await connection.execute("select lastseat_api.warm('{}')")  # as every connection of a server begins
     await life.begin()
     for _ in range(3):
         small = await life.live(count)
-    await connection.execute(SCHOOL + DONE)
+    await connection.execute(SCHOOL + others)
     if analyzed:
         await connection.execute("vacuum analyze")
     for _ in range(6):  # more often than Postgres plans anew
@@ -164,6 +175,36 @@ def _grown(read: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
 @pytest.mark.parametrize("count", [1, NEIGHBOURS])
 async def test_a_booking_reads_no_more_in_a_large_school(connection: asyncpg.Connection, count: int, analyzed: bool):
     assert _grown(await _small_and_large(connection, count, analyzed=analyzed)) == {}
+
+
+async def _first_and_later(connection: asyncpg.Connection) -> dict[str, tuple[int, int]]:
+    """What a group reads after one other, and after five, under plans that were made before there was any."""
+    life = Life(connection)
+    await connection.execute("select lastseat_api.warm('{}')")
+    await life.begin()
+    reads = [await life.live(NEIGHBOURS) for _ in range(6)]
+    return {step: (reads[1][step], reads[5][step]) for step in reads[0]}
+
+
+async def test_a_group_of_bookings_reads_nothing_of_the_groups_before_it(connection: asyncpg.Connection):
+    assert _grown(await _first_and_later(connection)) == {}
+
+
+async def test_a_join_in_place_of_a_look_up_would_read_the_links_of_all_before_it(connection: asyncpg.Connection):
+    """The negative control of the test before."""
+    name = "hubspot_sync.settle_rows(jsonb)"
+    source: str = await connection.fetchval("select pg_get_functiondef($1::regprocedure)", name)
+    links = "from outbox l where l.booking_id = d.booking_id and l.kind = k.kind"
+    look_up, joined = f"(select l.outbox_id {links} limit 1) is null", f"not exists (select {links})"
+    assert look_up in source
+    await connection.execute(source.replace(look_up, joined))
+    assert "settle create" in _grown(await _first_and_later(connection))
+
+
+@pytest.mark.parametrize("count", [1, NEIGHBOURS])
+async def test_a_booking_reads_no_more_while_many_others_wait(connection: asyncpg.Connection, count: int):
+    grown = _grown(await _small_and_large(connection, count, analyzed=False, others=WAITING))
+    assert [step for step in grown if not step.startswith(AMONG_THE_WAITING)] == []
 
 
 async def test_without_its_settings_a_booking_would_read_the_school(connection: asyncpg.Connection):

@@ -319,6 +319,7 @@ SILENT = {
     "take_lease",
     "to_verify",
     "unannounced",
+    "warm",
 }
 # Functions that write what views show, and a write above that goes through them.
 HEARD = {

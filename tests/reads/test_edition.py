@@ -39,7 +39,7 @@ async def test_an_edition_is_over_as_soon_as_anything_in_it_changes(
         supabase.add("2")
         await reader.bulletin.announce(Announcement(exams_changed=True))
     assert edition.until == 0
-    assert not (edition.bodies or edition.capacities or edition.shown)
+    assert (edition.bodies, edition.capacities, edition.shown) == ({}, {}, None)
     assert reader.reads._edition is not edition
     shown = {exam["id"]: exam["remaining"] for exam in await reader.listed()}
     assert shown == ({"1": 20, "2": 20} if news == "exams" else {"1": 15})

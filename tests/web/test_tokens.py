@@ -219,6 +219,9 @@ def test_without_a_secret_nothing_starts():
         create_app(World().services(supabase_jwt_secret=None, demo=True, processes=2))
     with pytest.raises(SetupError, match="too short"):
         create_app(World().services(supabase_jwt_secret="secret"))
+    published = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----"
+    with pytest.raises(SetupError, match="public key"):
+        create_app(World().services(supabase_jwt_secret=published))
 
 
 def test_a_demo_of_one_process_makes_up_a_secret_of_its_own():

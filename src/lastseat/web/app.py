@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lastseat.web import (
     admin,
@@ -25,7 +25,7 @@ from lastseat.web import (
 )
 from lastseat.web.access import AccessLog
 from lastseat.web.answers import SharedBodies
-from lastseat.web.edge import Edge
+from lastseat.web.edge import Direct, Edge
 from lastseat.web.fanout import Fanout
 from lastseat.web.hot_lane import HotLane
 from lastseat.web.limits import Limits
@@ -34,18 +34,22 @@ from lastseat.web.services import Services
 
 
 class Site(FastAPI):
-    """FastAPI, with our own OpenAPI document in place of the generated one, and a short way for a crowd's GETs."""
+    """FastAPI, with our own OpenAPI document in place of the generated one, and short ways for what a crowd asks."""
 
     hot: HotLane | None = None
+    crowded: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer from the hot lane, or hand on to FastAPI."""
-        if self.hot is not None and scope["type"] == "http":
-            answer = self.hot.answer(scope)
+        """Answer a crowd's GETs from the hot lane and its wishes below the framework; hand the rest on to FastAPI."""
+        if scope["type"] == "http":
+            answer = self.hot.answer(scope) if self.hot is not None else None
             if answer is not None:
                 start, body = answer
                 await send(start)
                 await send(body)
+                return
+            if self.crowded is not None and (scope["method"], scope["path"]) in student.CROWDED:
+                await self.crowded(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
 
@@ -105,7 +109,8 @@ def create_app(services: Services) -> FastAPI:
     app.add_route("/openapi.json", _document, methods=["GET"])
     problems.install(app)
     paths: dict[object, str] = {route.endpoint: route.path for route in app.routes if isinstance(route, Route)}
-    app.add_middleware(Edge, access=access, paths=paths, direct=student.CROWDED)
+    app.add_middleware(Edge, access=access, paths=paths)
+    app.crowded = Edge(Direct(app, student.CROWDED), access=access, paths=paths)
     return app
 
 

@@ -1,6 +1,7 @@
 """Books a seat: admit by the gate, claim in the ledger, wait for HubSpot's word; never writes to HubSpot itself."""
 
 import asyncio
+import base64
 import hashlib
 import secrets
 import uuid
@@ -25,7 +26,8 @@ from lastseat.ports import Bulletin, SeatLedger
 from lastseat.settings import Settings
 from lastseat.writes.outcomes import Outcomes
 
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_CROCKFORD = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+"""From the alphabet of RFC 4648 to the one without I, L, O and U, which people misread."""
 _CLAIM_TRIPS = 2  # Limit: one hot exam gains nothing from more; they would queue on its row.
 _LAST_LOOK_S = 0.15  # Limit: what a request past its deadline may still spend on asking the ledger.
 
@@ -34,8 +36,7 @@ GateLook = Callable[[ExamId], Awaitable[Gate | None]]
 
 def mint_ids() -> tuple[ClaimId, BookingId]:
     """Ids for one wish, made before the first call so that a resend is recognised."""
-    bits = secrets.randbits(80)
-    reference = "".join(_ALPHABET[bits >> shift & 31] for shift in range(0, 80, 5))
+    reference = base64.b32encode(secrets.token_bytes(10)).translate(_CROCKFORD).decode()
     return ClaimId(str(uuid.uuid4())), BookingId(f"LS-{reference}")
 
 

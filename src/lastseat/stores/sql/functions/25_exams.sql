@@ -239,12 +239,12 @@ begin
     update outbox o set hubspot_id = w -> 'facts' ->> 'hubspot_id',
                         exam_id = coalesce(o.exam_id, w -> 'facts' ->> 'hubspot_id')
       from jsonb_array_elements(written) w
-     where o.outbox_id = (w ->> 'outbox_id')::bigint and o.kind in ('exam_create', 'exam_restore')
-       and o.state = 'sent';
+     where o.outbox_id = (w ->> 'outbox_id')::bigint
+       and case when o.kind in ('exam_create', 'exam_restore') then o.state = 'sent' end;
     with changed as (
         select coalesce(o.hubspot_id, o.exam_id) as exam_id, o.kind, o.fields
           from outbox o join jsonb_array_elements(written) w on o.outbox_id = (w ->> 'outbox_id')::bigint
-         where o.kind like 'exam%' and o.state = 'sent'
+         where case when o.kind like 'exam%' then o.state = 'sent' end
     ), own as (
         -- The mirror takes a record only if it is newer; these columns are not HubSpot's to date. The start is
         -- reckoned again: an earlier change of the date may have been refused.
@@ -269,14 +269,15 @@ create or replace function hubspot_sync.exam_outcomes(outbox_ids bigint[]) retur
                'state', case o.state when 'aside' then 'refused' else 'done' end, 'reason', o.last_error,
                'outbox_id', o.outbox_id, 'exam', change_json(o) -> 'exam')), '[]')
       from outbox o
-     where o.outbox_id = any (outbox_ids) and o.kind like 'exam%' and o.state in ('mirrored', 'announced', 'aside')
+     where o.outbox_id = any (outbox_ids)
+       and case when o.kind like 'exam%' then o.state in ('mirrored', 'announced', 'aside') end
 $$;
 
 create or replace function hubspot_sync.contacts_of_changed(outbox_ids bigint[]) returns setof text
     language sql stable set search_path = hubspot_sync, pg_temp as $$
     with changed as (
         select distinct o.exam_id from outbox o
-         where o.outbox_id = any (outbox_ids) and o.kind = 'exam_update' and o.state = 'mirrored'
+         where o.outbox_id = any (outbox_ids) and case o.kind when 'exam_update' then o.state = 'mirrored' end
            and o.fields ?| '{mock_exam_name,mock_type,location,exam_date,start_time,end_time}'
     )
     select b.contact_id from hubspot_bookings b join changed c on c.exam_id = b.mock_exam_id
@@ -302,7 +303,7 @@ begin
                   and o.fields -> late.key = f -> 'facts' -> 'fields' -> late.key))), '[]')
       into seen
       from jsonb_array_elements(looked) f
-      join outbox o on o.outbox_id = (f ->> 'outbox_id')::bigint and o.kind like 'exam%'
+      join outbox o on o.outbox_id = (f ->> 'outbox_id')::bigint and case when o.kind like 'exam%' then true end
      where jsonb_typeof(f -> 'facts') = 'object';
     insert into outbox (kind, change_id, exam_id, fields, caller, request_id)
     select 'exam_update', gen_random_uuid(), s ->> 'exam_id', s -> 'wrong', 'lastseat', s ->> 'request_id'
@@ -310,7 +311,7 @@ begin
     insert into outbox (kind, change_id, exam_id, caller, request_id)
     select 'exam_archive', gen_random_uuid(), o.exam_id, 'lastseat', o.request_id
       from jsonb_array_elements(looked) f
-      join outbox o on o.outbox_id = (f ->> 'outbox_id')::bigint and o.kind = 'exam_archive'
+      join outbox o on o.outbox_id = (f ->> 'outbox_id')::bigint and case o.kind when 'exam_archive' then true end
       join hubspot_mock_exams e on e.hubspot_id = o.exam_id and e.archived_at is not null
      where jsonb_typeof(f -> 'facts') = 'object' and change_that_does(jsonb_build_object(
            'kind', 'exam_archive', 'exam_id', o.exam_id)) is null;

@@ -168,7 +168,7 @@ create or replace function hubspot_sync.news_of(outbox_ids bigint[], exam_ids te
           from outbox o
           left join claims c on c.claim_id = o.claim_id
           left join hubspot_bookings b on b.hubspot_id = coalesce(o.hubspot_id, c.hubspot_id)
-         where o.outbox_id = any (outbox_ids) and o.kind in ('create', 'cancel')
+         where o.outbox_id = any (outbox_ids) and case when o.kind in ('create', 'cancel') then true end
     )
     select jsonb_build_object(
         'outcomes', (select coalesce(jsonb_agg(jsonb_build_object(
@@ -185,93 +185,8 @@ create or replace function hubspot_sync.news_of(outbox_ids bigint[], exam_ids te
              select jsonb_array_elements_text(contacts) as id
              union select r.contact_id from rows r
              union select contacts_of_changed(outbox_ids)) x where x.id is not null),
-        'exams_changed', exists (select from outbox o where o.outbox_id = any (outbox_ids) and o.kind like 'exam%'))
-$$;
-
--- A booking that was moved on before HubSpot refused it: the next in the row of moves that is not refused, or null.
-create or replace function hubspot_sync.moved_on_to(booking text) returns text
-    language sql stable set search_path = hubspot_sync, pg_temp as $$
-    with recursive moves (booking_id, state) as (
-        values (booking, 'refused')
-        union
-        select n.booking_id, n.state
-          from moves m
-          join claims c on c.booking_id = m.booking_id
-          join outbox o on o.claim_id = c.claim_id and o.kind = 'cancel' and o.state = 'waiting'
-          join claims n on n.booking_id = o.after_booking
-         where m.state = 'refused'
-    )
-    select m.booking_id from moves m where m.state <> 'refused'
-$$;
-
--- Its cancel has nothing left to do. What was to make room for it now does so for the booking that it was moved on to;
--- without one it stays where it is.
-create or replace function hubspot_sync.drop_refused(refused uuid[]) returns void
-    language plpgsql set search_path = hubspot_sync, pg_temp as $$
-begin
-    update outbox o set after_booking = moved_on_to(c.booking_id)
-      from claims c
-     where c.claim_id = any (refused) and o.after_booking = c.booking_id
-       and o.kind = 'cancel' and o.state = 'waiting' and moved_on_to(c.booking_id) is not null;
-    with dropped as (
-        update outbox o set state = 'dropped', done_at = now() from claims c
-         where c.claim_id = any (refused) and (o.claim_id = c.claim_id or o.after_booking = c.booking_id)
-           and o.kind = 'cancel' and o.state = 'waiting'
-        returning o.claim_id
-    )
-    update claims c set cancel_requested_at = null, updated_at = now() from dropped d
-     where c.claim_id = d.claim_id and c.state in ('open', 'booked');
-end
-$$;
-
--- A refusal by HubSpot of this row alone: the seat goes back.
-create or replace function hubspot_sync.set_aside(rows jsonb, given bigint, verify_s float8) returns text[]
-    language plpgsql set search_path = hubspot_sync, pg_temp as $$
-declare
-    exam_ids text[];
-    refused uuid[];
-begin
-    -- Crash: an earlier send of a refused row may still land, and its seat is given back here: look again later.
-    update outbox o set state = 'aside', last_error = r ->> 'reason', done_at = now(),
-           told = o.kind like 'link%' or o.kind = 'count',
-           verify_at = case when (o.kind in ('create', 'cancel') or o.kind like 'exam%')
-                             and (o.uncertain or coalesce((r ->> 'uncertain')::boolean, false))
-                            then clock_timestamp() + make_interval(secs => verify_s) end
-      from jsonb_array_elements(rows) r
-     where o.outbox_id = (r ->> 'outbox_id')::bigint and o.state = 'sent' and o.sent_term = given;
-    with fallen as (
-        update claims c set state = 'refused', reason = o.last_error, updated_at = now()
-          from outbox o, jsonb_array_elements(rows) r
-         where o.outbox_id = (r ->> 'outbox_id')::bigint and o.state = 'aside' and o.kind = 'create'
-           and c.claim_id = o.claim_id and c.state = 'open'
-        returning c.*
-    ), audited as (
-        insert into audit_log (table_name, operation, record_id, performed_by, request_id, old_values, new_values)
-        select 'claims', 'REFUSED', f.booking_id, 'hubspot', f.request_id, '{"state": "open"}',
-               jsonb_build_object('state', f.state, 'reason', f.reason)
-          from fallen f
-    ), freed as (
-        update hubspot_mock_exams e set seats_taken = e.seats_taken - f.seats, seats_version = e.seats_version + 1
-          from (select exam_id, count(*)::integer as seats from fallen group by exam_id) f
-         where e.hubspot_id = f.exam_id
-    )
-    select coalesce(array_agg(distinct f.exam_id), '{}'), coalesce(array_agg(f.claim_id), '{}')
-      into exam_ids, refused from fallen f;
-    perform drop_refused(refused);
-    -- A neighbour's total may have counted the seats that are free again.
-    perform queue_totals(exam_ids);
-    -- A cancel that HubSpot refuses is no longer asked for.
-    update claims c set cancel_requested_at = null, updated_at = now()
-      from outbox o, jsonb_array_elements(rows) r
-     where o.outbox_id = (r ->> 'outbox_id')::bigint and o.state = 'aside' and o.kind = 'cancel'
-       and c.claim_id = o.claim_id;
-    insert into audit_log (table_name, operation, record_id, performed_by, request_id, new_values)
-    select 'hubspot_mock_exams', 'REFUSED', coalesce(o.exam_id, o.exam_key), 'hubspot', o.request_id,
-           jsonb_build_object('kind', o.kind, 'fields', o.fields, 'reason', o.last_error)
-      from outbox o, jsonb_array_elements(rows) r
-     where o.outbox_id = (r ->> 'outbox_id')::bigint and o.state = 'aside' and o.kind like 'exam%';
-    return exam_ids;
-end
+        'exams_changed', exists (select from outbox o where o.outbox_id = any (outbox_ids)
+                                                      and case when o.kind like 'exam%' then true end))
 $$;
 
 -- HubSpot: a record that was merged into another answers as that one (2026). The survivors that cancels met.
@@ -279,7 +194,7 @@ create or replace function hubspot_sync.survivors(written jsonb) returns jsonb
     language sql stable set search_path = hubspot_sync, pg_temp as $$
     select coalesce(jsonb_agg(w -> 'facts' || jsonb_build_object('actor', o.caller, 'request_id', o.request_id)), '[]')
       from jsonb_array_elements(written) w
-      join outbox o on o.outbox_id = (w ->> 'outbox_id')::bigint and o.state = 'sent' and o.kind = 'cancel'
+      join outbox o on o.outbox_id = (w ->> 'outbox_id')::bigint and case o.state when 'sent' then o.kind = 'cancel' end
       left join claims c on c.claim_id = o.claim_id
      where w -> 'facts' ->> 'hubspot_id' <> coalesce(o.hubspot_id, c.hubspot_id)
 $$;
@@ -296,7 +211,8 @@ create or replace function hubspot_sync.facts_written(written jsonb, kinds text[
                || case when o.kind = 'exam_archive' then jsonb_build_object('archived', true, 'updated_at', now())
                        else '{}' end), '[]')
       from jsonb_array_elements(written) w
-      join outbox o on o.outbox_id = (w ->> 'outbox_id')::bigint and o.state = 'sent' and o.kind = any (kinds)
+      join outbox o on o.outbox_id = (w ->> 'outbox_id')::bigint
+                   and case o.state when 'sent' then o.kind = any (kinds) end
       left join claims c on c.claim_id = o.claim_id
      -- A merged record is gone, and so cancelled; what HubSpot said is about the survivor.
      cross join lateral (select case
@@ -313,8 +229,11 @@ create or replace function hubspot_sync.facts_written(written jsonb, kinds text[
            else o.fields end as fields) sent
 $$;
 
-create or replace function lastseat_api.settle(args jsonb) returns jsonb
-    language plpgsql security definer set search_path = hubspot_sync, pg_temp as $$
+-- What came of rows that were sent in a term which is still held. A row that is named by its id is found by it: its
+-- kind and state are asked for in a `case`, since bare they fit an index of all rows of a kind or in a state, and a plan
+-- that was made of an empty table takes one index for as good as another.
+create or replace function hubspot_sync.settle_rows(args jsonb) returns jsonb
+    language plpgsql set search_path = hubspot_sync, pg_temp as $$
 declare
     given bigint := (args ->> 'term')::bigint;
     written jsonb := coalesce(args -> 'written', '[]');
@@ -326,21 +245,26 @@ declare
     counted jsonb;
     changed jsonb;
 begin
-    perform check_term(given);
     select coalesce(array_agg((x ->> 'outbox_id')::bigint), '{}') into ids
       from jsonb_array_elements(written || aside) x;
-    -- The one order of locks: that of new exams, exams by id, then everything else.
-    if exists (select from outbox o where o.outbox_id = any (ids) and o.kind in ('exam_create', 'exam_restore')) then
+    -- The one order of locks: that of new exams, that of refusals, exams by id, then everything else.
+    if exists (select from outbox o where o.outbox_id = any (ids)
+                                      and case when o.kind in ('exam_create', 'exam_restore') then true end) then
         perform pg_advisory_xact_lock(7261);
     else
         perform pg_advisory_xact_lock_shared(7261);
+    end if;
+    -- Race: two bookings of one row of moves are refused at once, and each would think that the other one stays.
+    if exists (select from outbox o, jsonb_array_elements(aside) r
+                where o.outbox_id = (r ->> 'outbox_id')::bigint and case o.kind when 'create' then true end) then
+        perform pg_advisory_xact_lock(7262);
     end if;
     perform 1 from hubspot_mock_exams e
       where e.hubspot_id in (
             select o.exam_id from outbox o where o.outbox_id = any (ids)
             -- Race: another settlement queues a newer total of the exam, and two may not wait; see below.
             union select o.exam_id from outbox o, jsonb_array_elements(coalesce(args -> 'retry', '[]')) r
-                   where o.outbox_id = (r ->> 'outbox_id')::bigint and o.kind = 'count')
+                   where o.outbox_id = (r ->> 'outbox_id')::bigint and case o.kind when 'count' then true end)
       order by e.hubspot_id for update;
 
     mirrored := mirror_bookings(facts_written(written, '{create,cancel}') || survivors(written), null);
@@ -360,7 +284,7 @@ begin
                               and (o.uncertain or coalesce((w ->> 'uncertain')::boolean, false))
                              then clock_timestamp() + make_interval(secs => verify_s) end
           from jsonb_array_elements(written) w
-         where o.outbox_id = (w ->> 'outbox_id')::bigint and o.state = 'sent' and o.sent_term = given
+         where o.outbox_id = (w ->> 'outbox_id')::bigint and case o.state when 'sent' then o.sent_term = given end
         returning o.*
     ), linked as (
         insert into outbox (kind, claim_id, booking_id, hubspot_id, exam_id, contact_id, caller, request_id)
@@ -368,8 +292,9 @@ begin
           from ended d
           join claims c on c.claim_id = d.claim_id
          cross join (values ('link_contact'), ('link_exam')) k (kind)
-         where d.kind = 'create' and not exists (
-               select from outbox l where l.booking_id = d.booking_id and l.kind = k.kind)
+         where d.kind = 'create'
+           -- A look-up by both: `not exists` may become a join that reads all links for each booking.
+           and (select l.outbox_id from outbox l where l.booking_id = d.booking_id and l.kind = k.kind limit 1) is null
          order by k.kind, d.outbox_id
     )
     insert into outbox (kind, exam_id)
@@ -378,7 +303,7 @@ begin
 
     exam_ids := exam_ids || set_aside(aside, given, verify_s) || array(
         select o.exam_id from outbox o
-         where o.outbox_id = any (ids) and o.kind in ('cancel', 'exam_update', 'exam_archive'));
+         where o.outbox_id = any (ids) and case when o.kind in ('cancel', 'exam_update', 'exam_archive') then true end);
     ids := ids || refuse_archives(exam_ids);
     perform bind_exams(exam_ids);
 
@@ -395,12 +320,20 @@ begin
            select from outbox p where p.exam_id = q.exam_id and p.kind = 'count' and p.outbox_id <> q.outbox_id
                                   and (p.state = 'waiting' or p.state = 'sent' and p.outbox_id > q.outbox_id)
            ) as newer) n
-     where o.outbox_id = q.outbox_id and o.state = 'sent' and o.sent_term = given;
+     where o.outbox_id = q.outbox_id and case o.state when 'sent' then o.sent_term = given end;
 
     return jsonb_build_object(
         'news', news_of(ids, exam_ids, mirrored -> 'contacts'),
         'outbox_ids', (select coalesce(jsonb_agg(o.outbox_id), '[]') from outbox o
                         where o.outbox_id = any (ids) and (o.state = 'mirrored' or not o.told)));
+end
+$$;
+
+create or replace function lastseat_api.settle(args jsonb) returns jsonb
+    language plpgsql security definer set search_path = hubspot_sync, pg_temp as $$
+begin
+    perform check_term((args ->> 'term')::bigint);
+    return settle_rows(args);
 end
 $$;
 
