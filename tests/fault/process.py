@@ -35,6 +35,7 @@ NO_STEP = {
     "announced": "the mark after `announce`: whoever dies after that step dies before it",
     "unannounced": "looks for what was not told; it writes nothing",
     "backlog": "looks for what waits; it writes nothing",
+    "warm": "asks for nothing before anybody asks, and writes nothing: tests/live/test_warmth.py",
     "take_lease": "no request waits for it: tests/fault/test_relay.py",
     "release_lease": "no request waits for it: tests/fault/test_relay.py",
     "to_verify": "the second look is no step of a request: tests/fault/test_verify.py",

@@ -15,15 +15,24 @@ create or replace function hubspot_sync.find_booking(reference text) returns tab
                   order by h.hubspot_id = reference desc, h.holds desc limit 1) b on true
 $$;
 
+-- The cancel of this booking that is not done yet. Two look-ups, each by both columns of its index.
+create or replace function hubspot_sync.open_cancel(found_claim uuid, found_record text) returns bigint
+    language sql stable set search_path = hubspot_sync, pg_temp as $$
+    select coalesce(
+        (select o.outbox_id from outbox o
+          where o.booking_id = (select c.booking_id from claims c where c.claim_id = found_claim)
+            and o.kind = 'cancel' and case when o.state in ('waiting', 'sent') then true end limit 1),
+        (select o.outbox_id from outbox o
+          where o.hubspot_id = found_record
+            and o.kind = 'cancel' and case when o.state in ('waiting', 'sent') then true end limit 1))
+$$;
+
 create or replace function hubspot_sync.queue_cancel(
     found_claim uuid, found_record text, found_exam text, found_contact text, wish jsonb
 ) returns bigint language plpgsql set search_path = hubspot_sync, pg_temp as $$
 declare
-    queued bigint;
+    queued bigint := open_cancel(found_claim, found_record);
 begin
-    select o.outbox_id into queued from outbox o
-     where o.kind = 'cancel' and o.state in ('waiting', 'sent')
-       and (o.claim_id = found_claim or o.hubspot_id = found_record) limit 1;
     -- Asked for on its own now, it no longer waits for the booking that it was to make room for. Race: HubSpot refuses
     -- that booking, and settle drops this row while we wait for it; the state is checked again under its lock.
     update outbox set after_booking = null where outbox_id = queued and state in ('waiting', 'sent')

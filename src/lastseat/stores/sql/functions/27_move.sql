@@ -69,9 +69,7 @@ begin
       from (values (1)) x
       left join claims c on c.claim_id = found_claim
       left join hubspot_bookings b on b.hubspot_id = found_record;
-    if not coalesce(held, false) or completed or exists (
-           select from outbox o where o.kind = 'cancel' and o.state in ('waiting', 'sent')
-              and (o.claim_id = found_claim or o.hubspot_id = found_record)) then
+    if not coalesce(held, false) or completed or open_cancel(found_claim, found_record) is not null then
         return jsonb_build_object('outcome', 'not_active', 'detail', case when completed then 'completed' end);
     end if;
 

@@ -65,8 +65,7 @@ begin
     if not exists (select from hubspot_bookings b join claims c on c.claim_id = item.claim_id
                     where b.hubspot_id = coalesce(item.hubspot_id, c.hubspot_id) and b.holds)
        and not exists (select from hubspot_bookings b where b.hubspot_id = item.hubspot_id and b.holds)
-       or exists (select from outbox p where p.kind = 'cancel' and p.state in ('waiting', 'sent')
-                     and (p.claim_id = item.claim_id or p.hubspot_id = item.hubspot_id)) then
+       or open_cancel(item.claim_id, item.hubspot_id) is not null then
         return '{"outcome": "not_needed"}';
     end if;
     update claims c set cancel_requested_at = now(), updated_at = now() where c.claim_id = item.claim_id;
