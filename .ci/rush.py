@@ -1,7 +1,7 @@
 """Plays the rushes that the README promises and compares their numbers; never runs two at once.
 
 Whether everything is exact is asked of every rush. Whether it is prompt also depends on what else the machine does:
-a rush that was exact but late is played again, up to five times in all, and must be prompt once.
+a rush that was exact but late is played again after a rest, up to five times in all, and must be prompt once.
 
 With options, e.g. `--transport rest`, they go to each rush of the main job, and only those are played. The word
 `faulted` plays the rush under faults with all its seeds; CI plays the first two, for the minutes' sake.
@@ -20,6 +20,7 @@ Rush = tuple[tuple[str, ...], Promise, Promise]
 """Options, what must be exact, and what must be prompt."""
 
 TRIES = 5
+REST_S = 15.0  # Limit: a machine that has run all tests at full speed is slower for a while
 ZERO = ("failed", "oversold", "stranded", "duplicates", "hubspot_429", "hubspot_reads")
 SMALL_PLAN = ("--students", "250", "--hubspot-limit", "10", "--hubspot-latency-ms", "200")
 LARGE_PLAN = ("--students", "2000", "--seats", "500", "--exams", "5", "--hubspot-limit", "190", "--processes", "2")
@@ -34,7 +35,8 @@ MAIN: list[Rush] = [
     for processes in ("1", "4")
 ]
 OTHERS: list[Rush] = [
-    ((*LARGE_PLAN,), {"booked + pending": 500, "confirmed": 500, "refused": 1500}, {"booked": 500}),
+    # Prompt as elsewhere: 99 of 100 winners. The 2,000 students take their share of the same processors.
+    ((*LARGE_PLAN,), {"booked + pending": 500, "confirmed": 500, "refused": 1500}, {"booked >": 494}),
     # The first rush leaves too few calls for the three batches of the second.
     (
         ("--students", "250", "--seats", "250", "--repeat", "2", "--pause-s", "3", "--hubspot-limit", "8"),
@@ -100,6 +102,7 @@ def tried(options: tuple[str, ...], exact: Promise, prompt: Promise) -> list[str
     """The faults of this rush: at once when it was not exact, after the last try when none was prompt."""
     late: list[str] = []
     for number in range(1, TRIES + 1):
+        time.sleep(REST_S if late else 0)
         began = time.monotonic()
         result = play(options)
         faults, late = inexact(result, exact), broken(result, prompt)

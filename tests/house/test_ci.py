@@ -103,8 +103,11 @@ def _late(booked: int) -> dict[str, int]:
 def test_a_late_rush_is_played_again_and_a_wrong_one_is_not(rush_lane, monkeypatch, results, played, faults):
     left = list(results)
     monkeypatch.setattr(rush_lane, "play", lambda options: left.pop(0))
+    rests: list[float] = []
+    monkeypatch.setattr(rush_lane.time, "sleep", rests.append)
     assert len(rush_lane.tried(("--seats", "100"), {"booked + pending": 100}, {"pending": 0})) == faults
     assert len(results) - len(left) == played
+    assert rests == [0, *[rush_lane.REST_S] * (played - 1)]
 
 
 @pytest.mark.parametrize(
