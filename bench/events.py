@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import bars
 import load
 import machine
 import truth
@@ -26,7 +27,8 @@ from lastseat.rehearsal.stack import LocalStack, Plan
 REQUEST = b"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n"
 AT_ONCE = 100
 EXAMS = 20
-STREAMS_LEAST = 5_000  # with fewer, results are shown and not kept
+STREAMS_LEAST = 5_000  # with fewer, results are shown and neither kept nor judged
+BARS = {"p99_ms": ("<=", 250), "lost": ("<=", 0), "gets_most_ms": ("<", 50)}
 SETTLE_S = 2.0
 BETWEEN_S = 1.0
 
@@ -132,7 +134,8 @@ async def measure(folder, options, say):
         "opening_s": round(opening_s, 2),
         "frames_per_change": round(frames / options.changes, 2),
         "server_cpu_ms_per_change": round(cpu / options.changes * 1000, 1),
-        "gets": {"count": len(gets), **_shares("", gets)},
+        "gets": len(gets),
+        **_shares("gets_", gets),
     }
 
 
@@ -153,9 +156,12 @@ def main():
     with tempfile.TemporaryDirectory(prefix="lastseat-bench-") as folder:
         Path(folder).chmod(0o755)
         results = uvloop.run(measure(Path(folder), options, lambda text: print(text, file=sys.stderr)))
-    if options.streams >= STREAMS_LEAST:
+    whole = options.streams >= STREAMS_LEAST
+    if whole:
         machine.keep("events", results, here, options)
     print(json.dumps(results, indent=None if options.json else 2))
+    if whole and (lines := list(bars.missed(results, BARS, whole=True))):
+        sys.exit("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ answers needs.
 
 import argparse
 import json
-import operator
 import statistics
 import sys
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import bars
 import crowd
 import floor
 import load
@@ -153,17 +153,6 @@ async def measure(folder, options, say):
     return {name: results[name] for name in [*RATIOS, *BARS] if name in results} | results
 
 
-def missed(results, *, whole):
-    """The bars that are not reached, in words; of a whole run also those that nothing was measured for."""
-    reached = {">=": operator.ge, "<=": operator.le}
-    for name, (sign, bar) in BARS.items():
-        if name not in results:
-            if whole:
-                yield f"{name} was not measured"
-        elif not reached[sign](results[name], bar):
-            yield f"{name} is {results[name]}, must be {sign} {bar}"
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--json", action="store_true", help="nothing but JSON on standard output")
@@ -181,7 +170,7 @@ def main():
     if whole and options.rounds >= ROUNDS_LEAST and options.reads >= READS_LEAST:
         machine.keep("reads", results, here, options)
     print(json.dumps(results, indent=None if options.json else 2))
-    if lines := list(missed(results, whole=whole)):
+    if lines := list(bars.missed(results, BARS, whole=whole)):
         sys.exit("\n".join(lines))
 
 

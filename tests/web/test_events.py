@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -126,6 +127,24 @@ async def test_a_change_reaches_everybody_in_one_frame(app: Any, world: World):
         (2, False),
         (0, True),
     ]
+    for reader in readers:
+        await reader.leave()
+
+
+@pytest.mark.parametrize("turns", [True, False], ids=["turns", "control: all woken in one go"])
+async def test_others_have_their_turn_while_a_frame_goes_out(app: Any, world: World, turns: bool, monkeypatch):
+    if not turns:
+        monkeypatch.setattr(fanout_module, "CHUNK", 10_000)
+    readers = [Reader(app) for _ in range(400)]
+    await true(lambda: all(reader.events("seats") for reader in readers))
+    before = [len(reader.got) for reader in readers]
+    reached = [0]
+    world.live.change(gate(2))
+    while reached[-1] < len(readers):
+        await asyncio.sleep(0)  # as a plain request would, between two turns of the loop
+        reached.append(sum(len(reader.got) > had for reader, had in zip(readers, before, strict=True)))
+    at_once = max(now - then for then, now in pairwise(reached))
+    assert (at_once <= 2 * 50) == turns, f"{at_once} streams were sent to in one turn"
     for reader in readers:
         await reader.leave()
 

@@ -22,7 +22,7 @@ from lastseat.settings import Settings
 from lastseat.web.services import LiveExams
 from lastseat.web.stopping import when_asked_to_stop
 
-CHUNK: Final = 100  # Limit: streams woken before other requests have their turn
+CHUNK: Final = 50  # Limit: streams woken before other requests have their turn
 CHUNK_PAUSE_S: Final = 0.001  # about what the server needs to write a chunk; else plain answers queue behind frames
 LOOK_S: Final = 1.0  # Limit: how long a change may go unseen while Redis tells nobody
 OUTCOMES_MOST: Final = 2_000  # Limit: outcomes kept for students who come back
