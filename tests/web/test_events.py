@@ -111,7 +111,14 @@ async def test_a_new_reader_hears_all_seats_at_once(app: Any):
     assert reader.text.startswith("retry: ")
     (frame,) = reader.events("seats")
     assert frame["exams"] == [
-        {"exam_id": EXAM, "capacity": 20, "total_bookings": 17, "remaining": 3, "is_full": False}
+        {
+            "exam_id": EXAM,
+            "capacity": 20,
+            "total_bookings": 17,
+            "remaining": 3,
+            "is_full": False,
+            "status": "limited",
+        }
     ]
     await reader.leave()
 

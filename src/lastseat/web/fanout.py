@@ -18,6 +18,7 @@ import msgspec
 
 from lastseat.errors import LastseatError
 from lastseat.model import Announcement, ContactId, ExamId, Gate, Outcome
+from lastseat.reads.shown import seats, status
 from lastseat.settings import Settings
 from lastseat.web.services import LiveExams
 from lastseat.web.stopping import when_asked_to_stop
@@ -291,12 +292,14 @@ def _frame(event_id: str, gates: Iterable[Gate], *, list_changed: bool) -> bytes
 
 
 def _seats(gate: Gate) -> dict[str, object]:
+    capacity, taken, remaining = seats(None, gate)
     return {
         "exam_id": gate.exam_id,
-        "capacity": gate.capacity,
-        "total_bookings": max(gate.taken, gate.capacity - gate.remaining),
-        "remaining": max(gate.remaining, 0),
-        "is_full": gate.remaining <= 0,
+        "capacity": capacity,
+        "total_bookings": taken,
+        "remaining": remaining,
+        "is_full": remaining == 0,
+        "status": status(capacity, remaining),
     }
 
 

@@ -2,6 +2,7 @@
 // cancellation while the page stays.
 
 import { NoAnswer, ask, pause } from "/static/api.js";
+import { on } from "/static/live.js";
 import { OVER, sessionText, stateOf, tell } from "/static/page.js";
 
 const FIRST_PAUSE_MS = 1000;
@@ -9,7 +10,11 @@ const LONGEST_PAUSE_MS = 30000;
 // A cancellation that HubSpot refuses leaves the booking as it was, and nothing to wait for.
 const LOOKS_FOR_A_CANCELLATION = 40;
 
-const followed = new Set();
+const followed = new Map();  // what is followed → look now
+
+on("booking", ({ booking_id: id }) => followed.get(`booking ${id}`)?.());
+on("booking", ({ booking_id: id }) => followed.get(`cancellation ${id}`)?.());
+on("bookings", () => [...followed.values()].forEach((look) => look()));
 
 /** Until a booking is confirmed or refused; `changed` is called when there is something to show. */
 export async function follow(bookingId, session, changed) {
@@ -28,14 +33,15 @@ export async function followCancellation(bookingId, session, changed) {
   await changed();
 }
 
-/** Ask again and again, ever more slowly; the booking when it has ended, null when nobody need wait any more. */
+/** Ask when news come, and again and again, ever more slowly; the booking when it has ended, null when nobody need wait any more. */
 async function until(name, bookingId, ended, looks) {
   if (!bookingId || followed.has(name)) return null;
-  followed.add(name);
+  followed.set(name, () => {});
   let waitMs = FIRST_PAUSE_MS;
   let booking;
   for (let look = 0; look < looks; look += 1) {
-    await pause(waitMs * (0.9 + Math.random() * 0.2));
+    const told = new Promise((resume) => followed.set(name, resume));
+    await Promise.race([pause(waitMs * (0.9 + Math.random() * 0.2)), told]);
     waitMs = Math.min(waitMs * 1.25, LONGEST_PAUSE_MS);
     booking = await read(bookingId);
     if (booking === null || (booking && ended(booking))) break;

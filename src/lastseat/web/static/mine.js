@@ -3,6 +3,7 @@
 import { NoAnswer, ask } from "/static/api.js";
 import { contactId, sessionEnded } from "/static/account.js";
 import { follow, followCancellation } from "/static/follow.js";
+import { on } from "/static/live.js";
 import { OVER, byId, choose, make, sessionText, setText, stateOf, tell, wordsOf } from "/static/page.js";
 import { markMine, refresh } from "/static/sessions.js";
 
@@ -10,11 +11,25 @@ const CANCELLABLE = /^(active|pending|true|yes|confirmed)$/i;
 const WORDS = { active: "Booked", pending: "Seat secured, being confirmed" };
 
 const PAGE = 100;
+const SPREAD_MS = 1000;
+
+let readAt = 0;
 
 const idOf = (booking) => String(booking.booking_id ?? booking.hubspot_id);
 
+/** Show the bookings again when something of them changed elsewhere; what was read meanwhile is not read twice. */
+export function hearOutcomes() {
+  const look = () => {
+    const at = performance.now();
+    setTimeout(() => readAt < at && contactId() && showMine(), SPREAD_MS * (0.3 + Math.random()));
+  };
+  on("booking", look);
+  on("bookings", look);
+}
+
 /** Read the bookings and show them. */
 export async function showMine() {
+  readAt = performance.now();
   byId("mine").hidden = !contactId();
   if (!contactId()) {
     markMine([]);

@@ -1,10 +1,13 @@
-// The sessions by day with their seats left. Asks for the counts again and again; books nothing itself.
+// The sessions by day with their seats left. Hears the counts live, and asks for them while it cannot; books nothing.
 
 import { NoAnswer, ask, pause } from "/static/api.js";
+import { isLive, on } from "/static/live.js";
 import { byId, dayText, make, momentText, seatsText, setText, sessionText, timeText } from "/static/page.js";
 
 const AGAIN_MS = 3000;
 const AGAIN_MOST_MS = 30000;
+const AGAIN_LIVE_MS = 60000;  // the list itself, in case a word of it was lost
+const SPREAD_MS = 1000;  // everybody hears at the same moment that the list changed
 
 const cards = new Map();
 let exams = [];
@@ -12,6 +15,8 @@ let order = "";
 let mine = new Map();
 let busy = new Set();
 let onBook = () => {};
+let counts = new Map();
+let wake = () => {};
 
 export const allPlaces = () => [...new Set(exams.map((exam) => exam.location).filter(Boolean))].sort();
 export const examById = (id) => exams.find((exam) => exam.hubspot_id === id);
@@ -19,13 +24,32 @@ export const examById = (id) => exams.find((exam) => exam.hubspot_id === id);
 /** Show the list and keep it fresh; `book(exam)` is called when a student presses Book. */
 export async function startSessions(book) {
   onBook = book;
+  on("seats", ({ exams: said }) => hear(said));
+  on("exams", () => setTimeout(() => wake(), Math.random() * SPREAD_MS));
+  on("lost", () => wake());
   let waitMs = AGAIN_MS;
   for (;;) {
     if (!document.hidden || exams.length === 0) {
       waitMs = (await refresh()) ? AGAIN_MS : Math.min(waitMs * 2, AGAIN_MOST_MS);
     }
-    await Promise.race([pause(waitMs * (0.8 + Math.random() * 0.4)), shownAgain()]);
+    const quiet = isLive() && waitMs === AGAIN_MS;
+    await nap((quiet ? AGAIN_LIVE_MS : waitMs) * (0.8 + Math.random() * 0.4));
   }
+}
+
+const nap = (ms) => Promise.race([pause(ms), new Promise((resume) => { wake = resume; })]);
+
+/** Take counts from the stream; of exams that are not listed here yet too: the list may be on its way. */
+function hear(said) {
+  const at = performance.now();
+  for (const { exam_id: id, ...seats } of said) counts.set(id, { at, seats });
+  exams = exams.map((exam) => withSeatsSince(exam, at));
+  render();
+}
+
+function withSeatsSince(exam, at) {
+  const known = counts.get(exam.hubspot_id);
+  return known && known.at >= at ? { ...exam, ...known.seats } : exam;
 }
 
 /** Which exams are this student's: exam id → state of the booking. */
@@ -41,10 +65,11 @@ export function markBusy(examId, isBusy) {
 
 /** Ask for the counts now; return whether an answer came. */
 export async function refresh() {
+  const began = performance.now();
   try {
     const { status, body } = await ask("GET", "/api/mock-exams/available");
     if (status !== 200) throw new NoAnswer(body.error);
-    exams = body.exams;
+    exams = body.exams.map((exam) => withSeatsSince(exam, began));
     setText(byId("sessions-state"), exams.length ? "" : "No sessions are open at the moment.");
     render();
     return true;
@@ -55,10 +80,6 @@ export async function refresh() {
       : "The sessions could not be loaded. Trying again…");
     return false;
   }
-}
-
-function shownAgain() {
-  return new Promise((resume) => document.addEventListener("visibilitychange", resume, { once: true }));
 }
 
 function render() {
