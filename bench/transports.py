@@ -125,6 +125,7 @@ async def _functions(ledger, exams, students):
         "booking": lambda: ledger.booking(_reference(0)),
         "all_bookings": lambda: ledger.all_bookings(offset=0, limit=20),
         "all_bookings_deep": lambda: ledger.all_bookings(offset=PAST_BOOKINGS - 100, limit=20),
+        "exam_bookings": lambda: ledger.exam_bookings(exam_id, offset=0, limit=20),
         "all_exams": lambda: ledger.all_exams(offset=0, limit=20),
         "staff_exam": lambda: ledger.staff_exam(exam_id),
         "outcomes": lambda: ledger.outcomes([claim.claim_id]),

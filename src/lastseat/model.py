@@ -99,6 +99,12 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     total: int
 
 
+class ExamBookings(Page, frozen=True, kw_only=True):
+    """One page of an exam's bookings and the number of all; `known`: there is such an exam."""
+
+    known: bool
+
+
 class ExamPage(msgspec.Struct, frozen=True, kw_only=True):
     """One page of exams as staff sees them and the number of all."""
 

@@ -1,4 +1,4 @@
-"""The words of keeping the ledger in order: rows set aside, and samples for the checks; holds no behaviour."""
+"""The words of keeping the ledger in order: rows set aside, samples, how the sync stands; holds no behaviour."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -67,3 +67,56 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     untold: int
     to_verify: int
     exposed: list[str] = []
+
+
+class MirroredKind(msgspec.Struct, frozen=True, kw_only=True):
+    """How many records of one kind the mirror has, and when it last heard of the live ones."""
+
+    kind: Literal["exams", "contacts", "bookings"]
+    live: int
+    archived: int
+    oldest_synced_at: datetime | None = None
+    newest_synced_at: datetime | None = None
+
+
+class BackfillState(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the last reading of everything is: passes of `passes`, records read by kind, calls made."""
+
+    updated_at: datetime
+    began_at: datetime | None = None
+    done: bool
+    passes_done: int
+    passes: int = 0
+    read: dict[str, dict[str, int]] = {}
+    calls: int = 0
+    rejected: int = 0
+
+
+class QueuedKind(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of one kind that HubSpot has not answered for; `last_error` is of the one tried most, in its words."""
+
+    kind: OutboxKind
+    waiting: int
+    sent: int
+    oldest_at: datetime | None = None
+    attempts_most: int = 0
+    last_error: str | None = None
+
+
+class RelayState(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether some process writes to HubSpot; `held` until `expires_at`, unless it is renewed."""
+
+    term: int
+    held: bool
+    expires_at: datetime | None = None
+
+
+class SyncStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How the mirror, the outbox and the relay stand, by the database's clock."""
+
+    at: datetime
+    records: list[MirroredKind]
+    backfill: BackfillState | None
+    outbox: list[QueuedKind]
+    aside: int
+    relay: RelayState

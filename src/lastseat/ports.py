@@ -21,6 +21,7 @@ from lastseat.model import (
     ClaimRequest,
     ContactId,
     Exam,
+    ExamBookings,
     ExamId,
     ExamPage,
     Gate,
@@ -119,13 +120,13 @@ class Mirror(Protocol):
         ...
 
     async def exam(self, exam_id: ExamId) -> Exam | None: ...
-
     async def bookings(self, contact_id: ContactId) -> list[Booking]:
         """All of one student's bookings and open or lately refused claims, newest exam first."""
         ...
 
-    async def all_bookings(self, *, offset: int, limit: int) -> Page:
-        """Everybody's, for staff."""
+    async def all_bookings(self, *, offset: int, limit: int) -> Page: ...
+    async def exam_bookings(self, exam_id: ExamId, *, offset: int, limit: int) -> ExamBookings:
+        """Who has a seat in an exam or waits for one, by name."""
         ...
 
     async def all_exams(self, *, offset: int, limit: int) -> ExamPage:
@@ -133,7 +134,6 @@ class Mirror(Protocol):
         ...
 
     async def staff_exam(self, exam_id: ExamId) -> StaffExam | None: ...
-
     async def booking(self, reference: str) -> Booking | None:
         """By our booking id or by HubSpot's record id."""
         ...

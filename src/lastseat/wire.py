@@ -37,6 +37,7 @@ from lastseat.stores.redis import RedisTrips
 from lastseat.stores.tally import RedisTally
 from lastseat.stores.views import ViewStore
 from lastseat.upkeep.force_sync import ForceSync
+from lastseat.upkeep.sync_status import StatusBoard
 from lastseat.upkeep.warmth import Warmth
 from lastseat.upkeep.watch import Watch
 from lastseat.web import access
@@ -159,8 +160,7 @@ def build(settings: Settings) -> Services:
     keeper = GateKeeper(gates, ledger, fresh_s=settings.body_age_s)
     bulletin.subscribe(keeper.hear)
     outcomes = Outcomes(bulletin)
-    hubspot = RememberingHubSpot(settings, ledger)
-    budget = SharedBudget(trips, settings)
+    hubspot, budget = RememberingHubSpot(settings, ledger), SharedBudget(trips, settings)
     delivery = FullDelivery(hubspot, budget, settings, hubspot.recall)
     relay = Relay(ledger=ledger, delivery=delivery, budget=budget, bulletin=bulletin, settings=settings)
     watch = Watch(care, gates, settings, lambda: list(budget.past))
@@ -194,6 +194,7 @@ def build(settings: Settings) -> Services:
         changer=ExamChanger(ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
         mover=Mover(ledger=ledger, bulletin=bulletin, outcomes=outcomes, settings=settings),
         syncer=ForceSync(hubspot, ledger, budget, bulletin, settings, deadline_s=_SYNC_S),
+        sync_status=StatusBoard(care),
         second_try=SecondTry(ledger=care, bulletin=bulletin),
         ready=readiness.parts,
         lifespan=parts.lifespan,

@@ -98,3 +98,37 @@ async def test_an_archived_record_holds_no_seat_and_is_not_shown(ledger):
     assert (await ledger.mirror(bookings=[gone])).gates[0].taken == 0
     assert await ledger.booking("7001") is None
     assert await ledger.bookings("9") == []
+
+
+async def test_an_exams_bookings_are_those_that_hold_a_seat_or_wait_for_one_by_name(ledger):
+    named = [("7003", "Cleo"), ("7001", "Anna"), ("7005", "Anna")]
+    gone = [booking("7006", contact="6", is_active="Cancelled", student_name="Abel")]
+    elsewhere = [booking("7007", contact="7", exam_id=OTHER, student_name="Adam")]
+    held = [booking(record, contact=record, student_name=name) for record, name in named]
+    await ledger.mirror(exams=[exam(capacity=9), exam(OTHER)], bookings=[*held, *gone, *elsewhere])
+    await ledger.mirror(contacts=[contact("1", firstname="Ben", lastname="Ng")])
+    waits = wish("1")
+    await ledger.claim([waits])
+    found = await ledger.exam_bookings(EXAM, offset=0, limit=9)
+    shown = [(b.student_name, b.hubspot_id or b.booking_id, b.is_active) for b in found.bookings]
+    assert shown == [
+        ("Anna", "7001", "Active"),
+        ("Anna", "7005", "Active"),
+        ("Ben Ng", waits.booking_id, "Pending"),
+        ("Cleo", "7003", "Active"),
+    ]
+    assert (found.known, found.total) == (True, (await ledger.gates([EXAM]))[0].taken)
+    assert all(b.synced_at and b.location == "Mississauga" for b in found.bookings)
+    pages = [await ledger.exam_bookings(EXAM, offset=offset, limit=2) for offset in (0, 2, 4)]
+    assert [len(page.bookings) for page in pages] == [2, 2, 0]
+    assert [b for page in pages for b in page.bookings] == found.bookings
+    assert found.bookings[2] == (await ledger.bookings("1"))[0]
+
+
+async def test_a_deleted_exam_is_known_an_empty_one_is_empty_and_another_is_unknown(ledger):
+    at = datetime.now(UTC)
+    await ledger.mirror(exams=[exam(at=at)])
+    await ledger.mirror(exams=[Record(hubspot_id=EXAM, properties={}, updated_at=at, archived=True)])
+    empty, unknown = [await ledger.exam_bookings(exam_id, offset=0, limit=9) for exam_id in (EXAM, "999")]
+    assert (empty.known, empty.total, empty.bookings) == (True, 0, [])
+    assert (unknown.known, unknown.total, unknown.bookings) == (False, 0, [])

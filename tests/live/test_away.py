@@ -23,7 +23,7 @@ from lastseat.wire import build, database_of, ledger_of
 from tests.embedded_stack import make_open_folder
 from tests.reads.waiting import until
 from tests.web.caller import Caller, running
-from tests.web.fakes import SECRET, student
+from tests.web.fakes import SECRET, staff, student
 
 EXAM, STUDENT = "501", "701"
 AVAILABLE, MINE = "/api/mock-exams/available", "/api/bookings/list"
@@ -139,6 +139,10 @@ async def test_supabase_killed_reads_go_on_marked_stale_and_recover(parts: Parts
         await drop_views(parts)
         await asyncio.sleep(0.15)
         assert await seen(site) == STALE
+        told = await site.get("/api/admin/sync/status", token=staff("exams.edit"))
+        assert (told.status, told.json["stale"], told.json["records"], told.json["relay"]) == (200, True, None, None)
+        assert (told.json["parts"]["supabase"]["ok"], told.json["parts"]["redis"]["ok"]) == (False, True)
+        assert (await site.get(f"/api/admin/mock-exams/{EXAM}/bookings", token=staff("exams.edit"))).status == 503
         parts.postgres.restart()
         await until(lambda: says(site, FRESH), within_s=8)
 

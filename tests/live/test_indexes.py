@@ -101,6 +101,9 @@ READS: dict[str, Read] = {
     "all bookings": lambda ledger: ledger.all_bookings(offset=0, limit=100),
     "all bookings, across": lambda ledger: ledger.all_bookings(offset=280, limit=100),
     "all bookings, deep": lambda ledger: ledger.all_bookings(offset=15_000, limit=20),
+    "an exam's bookings": lambda ledger: ledger.exam_bookings(ExamId("51990"), offset=0, limit=100),
+    "an exam's bookings, deep": lambda ledger: ledger.exam_bookings(ExamId("51990"), offset=60, limit=20),
+    "bookings of no such exam": lambda ledger: ledger.exam_bookings(ExamId("1"), offset=0, limit=20),
     "all exams": lambda ledger: ledger.all_exams(offset=0, limit=100),
     "all exams, deep": lambda ledger: ledger.all_exams(offset=1_500, limit=20),
     "staff's exam": lambda ledger: ledger.staff_exam(ExamId("51990")),
@@ -191,7 +194,10 @@ async def test_a_read_finds_its_rows_by_an_index_and_looks_at_few(connection: as
     for _ in range(8):
         scans, rows = await cost(connection, lambda: READS[read](ledger))
         assert scans == 0
-        assert 0 < rows <= ROWS_COUNTED.get(read, ROWS_MOST) or read == "no such booking"
+        assert 0 < rows <= ROWS_COUNTED.get(read, ROWS_MOST) or read in (
+            "no such booking",
+            "bookings of no such exam",
+        )
 
 
 @pytest.mark.parametrize("read", READS)
@@ -229,6 +235,22 @@ async def test_a_scan_would_be_seen(connection: asyncpg.Connection):
         await connection.execute("drop function lastseat_api.odd; drop function lastseat_api.odder")
 
 
+async def test_the_sync_status_counts_three_tables_and_finds_the_open_rows_by_an_index(
+    connection: asyncpg.Connection,
+):
+    nodes = await explained(connection, "sync_status", "{}") or []
+    outbox = [
+        node for node in nodes if node.get("Relation Name") == "outbox" or "outbox" in node.get("Index Name", "")
+    ]
+    assert {node.get("Index Name") for node in outbox if "Index Name" in node} == {"outbox_open", "outbox_aside"}
+    assert [node for node in outbox if node["Node Type"] == "Seq Scan"] == []
+    scanned = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"} - {
+        "cursors",
+        "relay_lease",
+    }
+    assert scanned <= {"hubspot_mock_exams", "hubspot_contacts", "hubspot_bookings"}
+
+
 async def test_every_read_function_is_tried(connection: asyncpg.Connection):
     rows = await connection.fetch(
         "select p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace"
@@ -238,7 +260,7 @@ async def test_every_read_function_is_tried(connection: asyncpg.Connection):
     for read in READS.values():
         await read(ledger_over(database))
     # What an operator starts by hand or a timer asks now and then; none of it is read for people.
-    by_hand = {"cursor", "exam_records", "survey", "health", "sample", "sample_contacts", "set_aside"}
+    by_hand = {"cursor", "exam_records", "survey", "health", "sample", "sample_contacts", "set_aside", "sync_status"}
     assert {row["proname"] for row in rows} - by_hand == {function for function, _ in database.called}
 
 

@@ -7,7 +7,18 @@ from datetime import UTC, date, datetime
 import msgspec
 
 from lastseat.errors import Unavailable
-from lastseat.model import Announcement, Booking, ContactId, Exam, ExamId, ExamPage, Gate, Page, StaffExam
+from lastseat.model import (
+    Announcement,
+    Booking,
+    ContactId,
+    Exam,
+    ExamBookings,
+    ExamId,
+    ExamPage,
+    Gate,
+    Page,
+    StaffExam,
+)
 
 
 class Supabase:
@@ -58,6 +69,12 @@ class Supabase:
     async def all_bookings(self, *, offset: int, limit: int) -> Page:
         await self._called("all_bookings")
         return Page(bookings=self.booked[offset : offset + limit], total=len(self.booked))
+
+    async def exam_bookings(self, exam_id: ExamId, *, offset: int, limit: int) -> ExamBookings:
+        await self._called("exam_bookings")
+        found = [booking for booking in self.booked if booking.mock_exam_id == exam_id]
+        known = any(exam.hubspot_id == exam_id for exam in [*self.listed, *self.unlisted])
+        return ExamBookings(bookings=found[offset : offset + limit], total=len(found), known=known)
 
     async def booking(self, reference: str) -> Booking | None:
         await self._called("booking")

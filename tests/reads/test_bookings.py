@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from lastseat.errors import Refused, Unavailable
-from lastseat.model import Announcement, Booking, BookingId, ContactId, HubspotId
+from lastseat.model import Announcement, Booking, BookingId, ContactId, ExamId, HubspotId
 from lastseat.reads.bookings import FILTERS, BookingReads
 from lastseat.stores.keys import bookings_of
 from lastseat.stores.redis import RedisTrips
@@ -173,3 +173,19 @@ async def test_supabase_away_shows_the_last_list_marked_stale(reads: Callable, s
     assert json.loads(await one.one("LS-7", owner=ANNA))["stale"] is True
     with pytest.raises(Unavailable):
         await one.list_for(BEN, filter="all", page=1, limit=20)
+
+
+async def test_an_exams_bookings_come_in_pages_and_an_unknown_exam_is_not_found(reads: Callable, supabase: Supabase):
+    one, _ = reads()
+    supabase.add("9")
+    empty = json.loads(await one.of_exam(ExamId("9"), page=1, limit=20))
+    assert (empty["bookings"], empty["pagination"]["total"]) == ([], 0)
+    supabase.booked = [booking(number, mock_exam_id="9") for number in (1, 2, 3)]
+    page = json.loads(await one.of_exam(ExamId("9"), page=2, limit=2))
+    assert [shown["booking_id"] for shown in page["bookings"]] == ["LS-3"]
+    assert page["pagination"] == {"page": 2, "limit": 2, "total": 3, "pages": 2}
+    with pytest.raises(Refused) as told:
+        await one.of_exam(ExamId("404"), page=1, limit=20)
+    assert told.value.code == "EXAM_NOT_FOUND"
+    with pytest.raises(Refused):
+        await one.of_exam(ExamId("9"), page=1, limit=101)

@@ -11,7 +11,7 @@ from lastseat.web.roles import PERMISSIONS
 from lastseat.wire import build
 from tests.hubspot_client.doubles import EXAMS, running_portal
 from tests.staff.world import in_days, until
-from tests.web.caller import Caller, running
+from tests.web.caller import ORIGIN, Caller, running
 from tests.web.fakes import SECRET, staff, student
 
 ADMIN = "/api/admin/mock-exams"
@@ -84,6 +84,24 @@ async def test_students_see_at_once_what_staff_did(site):
     mine = await caller.get("/api/bookings/list", token=student("501"))
     assert mine.json["bookings"][0]["is_active"] == "Cancelled"
     assert portal.emulator.store.portal.types[EXAMS].records[exam_id].archived_at is not None
+
+
+async def test_staff_sees_who_has_a_seat_and_how_the_sync_stands_and_syncs_by_the_cookie(site):
+    caller, _, _ = site
+    made = await caller.post(f"{ADMIN}/create", new(in_days(20)), token=EVERYTHING)
+    exam_id = made.json["exam"]["hubspot_id"]
+    booked = await caller.post("/api/bookings/create", {"examId": exam_id}, token=student("501"))
+    listed = await caller.get(f"{ADMIN}/{exam_id}/bookings", token=EVERYTHING)
+    assert (listed.status, listed.json["pagination"]["total"]) == (200, 1)
+    assert listed.json["bookings"][0]["booking_id"] == booked.json["booking"]["booking_id"]
+    caller.cookies["lastseat_session"] = EVERYTHING
+    body = {"type": "bookings", "examId": exam_id}
+    synced = await caller.post("/api/admin/sync/run", body, headers={"origin": ORIGIN})
+    assert (synced.status, synced.json["success"]) == (200, True), synced.body
+    status = await caller.get("/api/admin/sync/status")
+    live = {line["kind"]: line["live"] for line in status.json["records"]}
+    assert (status.status, live["exams"], live["bookings"]) == (200, 1, 1)
+    assert (status.json["relay"]["held"], status.json["parts"]["supabase"]["ok"]) == (True, True)
 
 
 async def test_a_move_is_seen_by_its_student_and_in_both_sessions(site):

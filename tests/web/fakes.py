@@ -31,6 +31,7 @@ from lastseat.web.auth import sign
 from lastseat.web.documents import CountedExam, ListedExam
 from lastseat.web.services import SampleStudent, Services
 from lastseat.writes.move import Moved
+from tests.web.sync_fakes import FakeStatus, Synced
 
 # 64 characters, so that the attack with HS512 is a fair one.
 SECRET = "a secret for tests, as long as HS256 wants and as HS512 wants it"
@@ -144,6 +145,12 @@ class FakeBookings:
 
     async def list_all(self, *, filter: str, page: int, limit: int) -> bytes:  # noqa: A002  # the name of the query parameter
         self.asked.append(("everybody", filter, page, limit))
+        return self._page(list(self.owners), page, limit)
+
+    async def of_exam(self, exam_id: ExamId, *, page: int, limit: int) -> bytes:
+        self.asked.append((exam_id, page, limit))
+        if exam_id != EXAM:
+            raise Refused("There is no such exam.", code="EXAM_NOT_FOUND")
         return self._page(list(self.owners), page, limit)
 
     async def one(self, reference: str, *, owner: ContactId | None) -> bytes:
@@ -278,15 +285,6 @@ class FakeMover:
         return Moved(claim=claim, previous="pending")
 
 
-class Synced(msgspec.Struct):
-    """What the fake sync did."""
-
-    message: str
-    synced: int
-    archived: int = 0
-    rejected: list[object] = []
-
-
 @dataclass
 class FakeSyncer:
     """Knows one exam; `asked` holds what was to be synced, and for whom."""
@@ -348,6 +346,7 @@ class World:
     changer: FakeChanger = field(default_factory=FakeChanger)
     mover: FakeMover = field(default_factory=FakeMover)
     syncer: FakeSyncer = field(default_factory=FakeSyncer)
+    sync_status: FakeStatus = field(default_factory=FakeStatus)
     second_try: FakeTries = field(default_factory=FakeTries)
     live: FakeLive = field(default_factory=FakeLive)
     parts: dict[str, object] = field(default_factory=lambda: {"supabase": {"ok": True, "detail": "answers in 1 ms"}})
@@ -366,6 +365,7 @@ class World:
             changer=self.changer,
             mover=self.mover,
             syncer=self.syncer,
+            sync_status=self.sync_status,
             second_try=self.second_try,
             ready=self._ready,
             lifespan=self._lifespan,

@@ -84,6 +84,7 @@ async def test_the_reads_answer_what_the_contract_documents(supabase: Supabase, 
     holds(await exams.capacity(ExamId("9001")), Capacity)
     holds(await bookings.list_for(ContactId("501"), filter="all", page=1, limit=5), Bookings)
     holds(await bookings.list_all(filter="all", page=1, limit=5), Bookings)
+    holds(await bookings.of_exam(ExamId("9001"), page=1, limit=5), Bookings)
     holds(await bookings.one("LS-1", owner=ContactId("501")), OneBooking)
     holds(await bookings.one("LS-1", owner=None), OneBooking)
 

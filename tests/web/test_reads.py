@@ -9,7 +9,7 @@ import pytest
 from lastseat.web.answers import SharedBodies
 from lastseat.web.documents import Bookings, Capacity, Exams, OneBooking
 from tests.web.caller import Caller
-from tests.web.fakes import BOOKING, EXAM, World, student
+from tests.web.fakes import BOOKING, EXAM, World, staff, student
 
 AVAILABLE = "/api/mock-exams/available"
 
@@ -132,3 +132,27 @@ async def test_one_booking_is_read_by_its_reference(caller: Caller):
 async def test_what_cannot_be_a_booking_is_404(caller: Caller, reference: str):
     reply = await caller.get(f"/api/bookings/{reference}", token=student())
     assert (reply.status, reply.code) == (404, "BOOKING_NOT_FOUND")
+
+
+async def test_staff_sees_an_exams_bookings_page_by_page(caller: Caller, world: World):
+    address = f"/api/admin/mock-exams/{EXAM}/bookings"
+    reply = await caller.get(f"{address}?page=2&limit=5", token=staff("exams.edit"))
+    await caller.get(address, token=staff("exams.edit"))
+    assert len(msgspec.json.decode(reply.body, type=Bookings).bookings) == 2
+    assert (reply.status, reply.headers["cache-control"]) == (200, "no-store")
+    assert world.bookings.asked == [(EXAM, 2, 5), (EXAM, 1, 20)]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("777/bookings", 404, "EXAM_NOT_FOUND"),
+        ("abc/bookings", 404, "EXAM_NOT_FOUND"),
+        (f"{EXAM}/bookings?limit=0", 422, "INVALID"),
+        (f"{EXAM}/bookings?limit=101", 422, "INVALID"),
+        (f"{EXAM}/bookings?page=first", 422, "INVALID"),
+    ],
+)
+async def test_a_wrong_question_about_an_exams_bookings_is_told(caller: Caller, path: str, status: int, code: str):
+    reply = await caller.get(f"/api/admin/mock-exams/{path}", token=staff("bookings.view"))
+    assert (reply.status, reply.code) == (status, code)

@@ -98,6 +98,15 @@ CASES = [
         403,
         operation="/api/admin/mock-exams/{exam_id}",
     ),
+    Case(
+        "GET",
+        f"/api/admin/mock-exams/{EXAM}/bookings",
+        {"nobody": 401, **looks},
+        403,
+        operation="/api/admin/mock-exams/{exam_id}/bookings",
+    ),
+    Case("GET", "/api/admin/sync/status", {"nobody": 401, **looks}, 403),
+    Case("POST", "/api/admin/sync/run", {"nobody": 401, "exam editor": 200}, 403, {"type": "exams"}),
     Case("GET", "/api/session", {}, 200),
     Case("POST", "/api/session", {}, 200, {"token": student()}),
     Case("DELETE", "/api/session", {}, 200),
@@ -106,6 +115,7 @@ CASES = [
     Case("GET", "/metrics", {}, 200),
     Case("GET", "/api/demo/students", {}, 200),
     Case("POST", "/api/demo/session", {}, 200, {"contact_id": STUDENT}),
+    Case("POST", "/api/demo/session", {}, 200, {"staff": True}),
 ]
 
 
@@ -174,6 +184,14 @@ async def test_without_the_owner_a_student_would_read_anothers_booking(
     assert (await caller.get(f"/api/bookings/{OTHERS_BOOKING}", token=student())).status == 200
 
 
+@pytest.mark.parametrize("path", [f"/api/admin/mock-exams/{EXAM}/bookings", "/api/admin/sync/status"])
+async def test_without_the_rule_a_student_would_read_what_staff_reads(
+    caller: Caller, path: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(roles, "need_staff", lambda identity: None)
+    assert (await caller.get(path, token=student())).status == 200
+
+
 async def test_staff_books_under_its_own_name_for_a_student(caller: Caller, world: World):
     await caller.post("/api/bookings/create", foreign_body, token=ROLES["clerk who books"])
     assert world.booker.asked[0].contact_id == "777"
@@ -196,8 +214,9 @@ async def test_staff_with_the_permission_cancels_anybodys_booking(caller: Caller
 async def test_the_demos_endpoints_do_not_exist_outside_the_demo(caller: Caller):
     assert (await caller.get("/api/demo/students")).status == 404
     assert (await caller.get("/sign-in")).status == 404
-    reply = await caller.post("/api/demo/session", {"contact_id": STUDENT}, headers={"origin": ORIGIN})
-    assert reply.status == 404
+    for body in ({"contact_id": STUDENT}, {"staff": True}):
+        reply = await caller.post("/api/demo/session", body, headers={"origin": ORIGIN})
+        assert (reply.status, caller.cookies) == (404, {})
 
 
 def test_staff_who_is_also_a_student_needs_no_permission_for_the_own_seat():

@@ -12,6 +12,7 @@ from lastseat.settings import Settings
 from lastseat.web import auth
 from lastseat.web.app import create_app
 from lastseat.web.auth import Tokens
+from lastseat.web.roles import PERMISSIONS
 from tests.web.caller import ORIGIN, Caller
 from tests.web.fakes import EXAM, SECRET, STUDENT, World, staff, student
 
@@ -149,6 +150,8 @@ FOREIGN = [
         ("POST", "/api/bookings/batch-cancel", {"bookingId": "LS-1"}),
         ("POST", "/api/session", {"token": "any"}),
         ("POST", "/api/demo/session", {"contact_id": STUDENT}),
+        ("POST", "/api/demo/session", {"staff": True}),
+        ("POST", "/api/admin/sync/run", {"type": "exams"}),
         ("DELETE", "/api/session", None),
     ],
 )
@@ -160,7 +163,7 @@ async def test_another_sites_page_cannot_use_the_cookie(
     assert (reply.status, reply.code, reply.json["field"]) == (403, "FORBIDDEN", "Origin")
     assert "set-cookie" not in reply.headers
     assert world.booker.asked == []
-    assert world.canceller.asked == []
+    assert world.canceller.asked == world.syncer.asked == []
 
 
 async def test_without_the_origin_check_another_sites_page_would_book(
@@ -210,6 +213,35 @@ async def test_the_demo_signs_in_sample_students_only(demo: Caller):
     assert (await demo.post("/api/demo/session", {"contact_id": "999"}, headers=origin)).status == 422
     assert (await demo.post("/api/demo/session", {"contact_id": sample["contact_id"]}, headers=origin)).status == 200
     assert (await demo.get("/api/bookings/list")).status == 200
+
+
+async def test_the_demo_signs_in_staff_that_may_do_everything(demo: Caller):
+    reply = await demo.post("/api/demo/session", {"staff": True}, headers={"origin": ORIGIN})
+    assert (reply.status, reply.json["session"]["permissions"]) == (200, sorted(PERMISSIONS))
+    assert reply.json["session"]["contact_id"] is None
+    assert (await demo.get("/api/admin/mock-exams")).status == 200
+    subject = jwt.decode(demo.cookies["lastseat_session"], options={"verify_signature": False})["sub"]
+    assert subject == "demo-staff"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "contact_id"),
+        ({"contact_id": STUDENT, "staff": True}, "contact_id"),
+        ({"staff": False}, "contact_id"),
+        ({"staff": "true"}, "staff"),
+        ({"staff": 1}, "staff"),
+        ({"staff": None}, "staff"),
+        ({"staff": True, "permissions": ["exams.edit"]}, "permissions"),
+    ],
+)
+async def test_the_demo_is_told_whom_to_sign_in_in_one_way(demo: Caller, body: dict, field: str):
+    reply = await demo.post("/api/demo/session", body, headers={"origin": ORIGIN})
+    assert (reply.status, reply.code, reply.json["field"]) == (422, "INVALID", field)
+    if field == "contact_id":
+        assert reply.json["error"] == "contact_id or staff must be given, one of the two."
+    assert demo.cookies == {}
 
 
 def test_without_a_secret_nothing_starts():

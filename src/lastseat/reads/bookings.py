@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from lastseat.errors import Refused
-from lastseat.model import Booking, ContactId
+from lastseat.model import Booking, ContactId, ExamId
 from lastseat.ports import Bulletin, Mirror, View, Views
 from lastseat.settings import Settings
 
@@ -70,6 +70,15 @@ class BookingReads:
         if filter != "all":
             raise Refused("Give a contactId to filter, or ask for all", field="filter", details={"allowed": ["all"]})
         found = await self._mirror.all_bookings(offset=(page - 1) * limit, limit=limit)
+        rows = [msgspec.Raw(_encoder.encode(booking)) for booking in found.bookings]
+        return _page(rows, page=page, limit=limit, total=found.total, stale=False)
+
+    async def of_exam(self, exam_id: ExamId, *, page: int, limit: int) -> bytes:
+        """Who has a seat in an exam or waits for one, by name, for staff; in the shape of a list."""
+        _check("all", page, limit)
+        found = await self._mirror.exam_bookings(exam_id, offset=(page - 1) * limit, limit=limit)
+        if not found.known:
+            raise Refused("There is no such exam", code="EXAM_NOT_FOUND")
         rows = [msgspec.Raw(_encoder.encode(booking)) for booking in found.bookings]
         return _page(rows, page=page, limit=limit, total=found.total, stale=False)
 

@@ -1,11 +1,11 @@
-"""What keeps the ledger well: rows set aside and tried again, samples for the checks; decides nothing itself."""
+"""What keeps the ledger well: rows set aside and tried again, samples, how the sync is; decides nothing itself."""
 
 from collections.abc import Collection
 
 import msgspec
 
 from lastseat.model import ExamId
-from lastseat.model_upkeep import AsideAnswer, AsidePage, Sample
+from lastseat.model_upkeep import AsideAnswer, AsidePage, Sample, SyncStatus
 from lastseat.stores.sql_calls import SqlCalls
 
 
@@ -14,7 +14,7 @@ class _ExamIds(msgspec.Struct):
 
 
 class Care(SqlCalls):
-    """Ports AsideLedger and Sampler; one round trip a call, safe to repeat."""
+    """Ports AsideLedger, Sampler and StatusLedger; one round trip a call, safe to repeat."""
 
     async def set_aside(self, *, offset: int, limit: int) -> AsidePage:
         """Rows that HubSpot refused for themselves, newest first."""
@@ -32,3 +32,7 @@ class Care(SqlCalls):
     async def sample(self, exam_ids: Collection[ExamId]) -> Sample:
         """These exams with all that hangs on them, of one instant."""
         return await self._read("sample", {"exam_ids": list(exam_ids)}, Sample)
+
+    async def sync_status(self) -> SyncStatus:
+        """How the mirror, the outbox and the relay stand; counts whole tables."""
+        return await self._read("sync_status", {}, SyncStatus)

@@ -27,6 +27,7 @@ from lastseat.model import (
     ClaimRequest,
     ContactId,
     Exam,
+    ExamBookings,
     ExamId,
     ExamPage,
     Gate,
@@ -358,6 +359,10 @@ class Ledger(SqlCalls):
         """Everybody's, for staff."""
         page = await self._read("all_bookings", {"offset": offset, "limit": limit}, _Bookings)
         return Page(bookings=page.bookings, total=page.total)
+
+    async def exam_bookings(self, exam_id: ExamId, *, offset: int, limit: int) -> ExamBookings:
+        """Who has a seat in an exam or waits for one, by name, for staff."""
+        return await self._read("exam_bookings", {"exam_id": exam_id, "offset": offset, "limit": limit}, ExamBookings)
 
     async def all_exams(self, *, offset: int, limit: int) -> ExamPage:
         """For staff: the latest first, closed and deleted ones too."""

@@ -22,6 +22,7 @@ from lastseat.web import (
     staff_reads,
     student,
     sync,
+    sync_desk,
 )
 from lastseat.web.access import AccessLog
 from lastseat.web.answers import SharedBodies
@@ -103,6 +104,7 @@ def create_app(services: Services) -> FastAPI:
     staff_reads.install(app)
     aside.install(app)
     sync.install(app)
+    sync_desk.install(app)
     session.install(app, demo=demo)
     operator.install(app)
     pages.install(app, demo=demo)

@@ -81,10 +81,12 @@ class Tokens:
         self._remember(digest, session, now)
         return session
 
-    def sign(self, *, subject: str, ttl_s: float, contact_id: str) -> str:
-        """A student's token that this object verifies; for the demo."""
+    def sign(
+        self, *, subject: str, ttl_s: float, contact_id: str | None = None, permissions: Iterable[str] = ()
+    ) -> str:
+        """A token that this object verifies; for the demo."""
         assert self._secret is not None, "the demo has a secret"
-        return sign(self._secret, subject=subject, ttl_s=ttl_s, contact_id=contact_id)
+        return sign(self._secret, subject=subject, ttl_s=ttl_s, contact_id=contact_id, permissions=permissions)
 
     def _claims(self, token: str) -> dict[str, Any]:
         try:

@@ -157,8 +157,16 @@ class SessionBody(BaseModel):
 
 
 class SampleBody(BaseModel):
-    """The sample student to sign in as; demo mode only."""
+    """The sample student to sign in as, or `staff: true`; demo mode only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    contact_id: RecordId = Field(validation_alias=AliasChoices("contact_id", "contactId"))
+    contact_id: OptionalId = Field(None, validation_alias=AliasChoices("contact_id", "contactId"))
+    staff: bool = Field(False, strict=True)
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.contact_id is None) != self.staff:
+            what = "or staff must be given, one of the two"
+            raise PydanticCustomError("lastseat", "{what}", {"what": what, "field": "contact_id"})
+        return self

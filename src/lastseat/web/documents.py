@@ -1,11 +1,12 @@
 """The answers of the HTTP contract as types, for OpenAPI and for the tests; builds no answer itself."""
 
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 
 from lastseat.model import Booking, ChangeKind, Exam, ExamId, StaffExam
-from lastseat.model_upkeep import AsideRow
+from lastseat.model_upkeep import AsideRow, BackfillState, MirroredKind, QueuedKind, RelayState
 from lastseat.web.services import SampleStudent
 
 
@@ -199,13 +200,21 @@ class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int
 
 
+class ExamWords(msgspec.Struct, frozen=True, kw_only=True):
+    """What an exam's type and location may be."""
+
+    mock_types: list[str]
+    locations: list[str]
+
+
 class SessionState(Answer, frozen=True, kw_only=True):
-    """`session` is null for nobody. `asks`: what a booking should carry, by type of session."""
+    """`session` is null for nobody. `asks`: what a booking should carry, by type of session; `lists`: for staff."""
 
     session: SignedIn | None
     asks: dict[str, list[str]]
     timezone: str
     demo: bool
+    lists: ExamWords | None
 
 
 class Samples(Answer, frozen=True, kw_only=True):
@@ -250,6 +259,18 @@ class SyncDone(Answer, frozen=True, kw_only=True):
     synced: int
     archived: int
     rejected: list[RejectedRecord]
+
+
+class SyncState(Read, frozen=True, kw_only=True):
+    """How the sync stands at `at`. `stale`: Supabase is away, and all but the parts of this process are null."""
+
+    at: datetime | None
+    records: list[MirroredKind] | None
+    backfill: BackfillState | None
+    outbox: list[QueuedKind] | None
+    aside: int | None
+    relay: RelayState | None
+    parts: dict[str, Part]
 
 
 class AsideRows(Answer, frozen=True, kw_only=True):

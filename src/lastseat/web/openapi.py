@@ -145,6 +145,19 @@ _SYNC = Operation(
 SYNC: dict[tuple[str, str], Operation] = {
     ("GET", "/api/admin/sync/force-supabase"): _SYNC,
     ("POST", "/api/admin/sync/force-supabase"): _SYNC,
+    ("POST", "/api/admin/sync/run"): Operation(
+        "The same for our own pages: the session cookie will do",
+        {200: ("What was brought up", says.SyncDone)},
+        (*_NEEDS_TOKEN, *_NEEDS_BODY, "EXAM_NOT_FOUND", "UNCERTAIN", "SETUP", *_NEEDS_STORE),
+        body=staff_asks.SyncBody,
+        signed_in=True,
+    ),
+    ("GET", "/api/admin/sync/status"): Operation(
+        "How the mirror, the outbox and the relay stand",
+        {200: ("The state; Supabase's part is null while it is away", says.SyncState)},
+        (*_NEEDS_TOKEN, *_NEEDS_STORE),
+        signed_in=True,
+    ),
 }
 
 STAFF: dict[tuple[str, str], Operation] = {
@@ -206,6 +219,14 @@ STAFF_READS: dict[tuple[str, str], Operation] = {
         path=("exam_id",),
         signed_in=True,
     ),
+    ("GET", "/api/admin/mock-exams/{exam_id}/bookings"): Operation(
+        "Who has a seat in an exam or waits for one, by name",
+        {200: ("A page of bookings", says.Bookings)},
+        (*_NEEDS_TOKEN, "INVALID", "EXAM_NOT_FOUND", *_NEEDS_STORE),
+        query=staff_asks.ExamsQuery,
+        path=("exam_id",),
+        signed_in=True,
+    ),
 }
 
 ASIDE: dict[tuple[str, str], Operation] = {
@@ -254,7 +275,7 @@ DEMO: dict[tuple[str, str], Operation] = {
         "Sample students; demo mode only", {200: ("The students", says.Samples)}, _NEEDS_STORE
     ),
     ("POST", "/api/demo/session"): Operation(
-        "Sign in as a sample student; demo mode only, same origin only",
+        "Sign in as a sample student or as staff; demo mode only, same origin only",
         {200: ("Signed in; the cookie is set", says.SessionState)},
         ("FORBIDDEN", *_NEEDS_BODY, *_NEEDS_STORE),
         body=asks.SampleBody,

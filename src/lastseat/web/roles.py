@@ -59,6 +59,11 @@ def need_any(identity: Identity, *permissions: str) -> None:
         raise Refused(f"This needs one of the permissions {', '.join(permissions)}.", code="FORBIDDEN")
 
 
+def need_staff(identity: Identity) -> None:
+    """Refuse whoever has no permission at all."""
+    need_any(identity, *sorted(PERMISSIONS))
+
+
 def _own(identity: Identity, asked: ContactId | None) -> ContactId:
     if identity.contact_id is None:
         raise Refused("This account is not linked to a student, or lacks the permission.", code="FORBIDDEN")

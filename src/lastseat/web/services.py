@@ -22,7 +22,7 @@ from lastseat.model import (
     Gate,
 )
 from lastseat.model_moves import MoveRequest
-from lastseat.model_upkeep import AsideAnswer, AsidePage
+from lastseat.model_upkeep import AsideAnswer, AsidePage, SyncStatus
 from lastseat.ports import Tally
 from lastseat.reads.edition import Edition
 from lastseat.settings import Settings
@@ -81,6 +81,10 @@ class BookingBodies(Protocol):
 
     async def list_for(self, contact_id: ContactId, *, filter: str, page: int, limit: int) -> bytes: ...  # noqa: A002  # the name of the query parameter
     async def list_all(self, *, filter: str, page: int, limit: int) -> bytes: ...  # noqa: A002  # the name of the query parameter
+    async def of_exam(self, exam_id: ExamId, *, page: int, limit: int) -> bytes:
+        """Raise Refused EXAM_NOT_FOUND for an exam that nobody knows."""
+        ...
+
     async def one(self, reference: str, *, owner: ContactId | None) -> bytes:
         """Raise Refused BOOKING_NOT_FOUND, also for a booking that is not `owner`'s."""
         ...
@@ -142,6 +146,14 @@ class Syncer(Protocol):
         ...
 
 
+class SyncStatuses(Protocol):
+    """How the mirror, the outbox and the relay stand."""
+
+    async def look(self) -> SyncStatus:
+        """Raise Unavailable while Supabase is away."""
+        ...
+
+
 class SecondTries(Protocol):
     """What HubSpot refused for itself."""
 
@@ -181,6 +193,7 @@ class Services:
     ready: Callable[[], Awaitable[dict[str, object]]]
     lifespan: Callable[[], AbstractAsyncContextManager[None]]
     syncer: Syncer | None = None
+    sync_status: SyncStatuses | None = None
     second_try: SecondTries | None = None
     samples: Callable[[], Awaitable[Sequence[SampleStudent]]] | None = None
     live: LiveExams | None = None

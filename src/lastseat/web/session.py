@@ -1,11 +1,11 @@
-"""Puts a verified token into an HttpOnly cookie and takes it out again; makes tokens for the demo's students only."""
+"""Puts a verified token into an HttpOnly cookie and takes it out again; makes tokens for the demo only."""
 
 import time
 
 from fastapi import FastAPI, Request, Response
 
 from lastseat.errors import Refused
-from lastseat.web import answers
+from lastseat.web import answers, roles
 from lastseat.web.auth import COOKIE, Session, Tokens, need_same_origin, session_of
 from lastseat.web.contract import SampleBody, SessionBody
 from lastseat.web.fields import parse_body
@@ -13,6 +13,7 @@ from lastseat.web.services import SampleStudent
 from lastseat.web.student import services_of
 
 DEMO_SESSION_S = 8 * 3600.0
+DEMO_STAFF = "demo-staff"
 
 
 def install(app: FastAPI, *, demo: bool) -> None:
@@ -55,12 +56,15 @@ async def students(request: Request) -> Response:
 
 
 async def sign_in_as(request: Request) -> Response:
-    """Sign in as one of the sample students."""
+    """Sign in as one of the sample students, or as staff that may do everything."""
     need_same_origin(request)
     body = await parse_body(request, SampleBody)
+    tokens: Tokens = request.app.state.tokens
+    if body.staff:
+        token = tokens.sign(subject=DEMO_STAFF, ttl_s=DEMO_SESSION_S, permissions=roles.PERMISSIONS)
+        return _signed_in(request, token)
     if not any(sample.contact_id == body.contact_id for sample in await _samples(request)):
         raise Refused("contact_id is not one of the sample students.", field="contact_id")
-    tokens: Tokens = request.app.state.tokens
     token = tokens.sign(subject=f"demo-{body.contact_id}", ttl_s=DEMO_SESSION_S, contact_id=body.contact_id)
     return _signed_in(request, token)
 
@@ -96,7 +100,14 @@ def _state(request: Request, session: Session | None) -> Response:
             "expires_at": int(session.expires_at),
         }
     settings = services_of(request).settings
-    page = {"asks": settings.booking_fields, "timezone": settings.timezone, "demo": settings.demo}
+    page: dict[str, object] = {
+        "asks": settings.booking_fields,
+        "timezone": settings.timezone,
+        "demo": settings.demo,
+        "lists": None,
+    }
+    if session is not None and session.identity.is_staff:
+        page["lists"] = {"mock_types": settings.mock_types, "locations": settings.locations}
     return answers.encoded({"success": True, "session": who, **page})
 
 

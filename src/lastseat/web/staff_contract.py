@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime
-from typing import Annotated, NoReturn, Self, TypeVar
+from typing import Annotated, Literal, NoReturn, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -18,7 +18,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from lastseat.web.contract import LIMIT_MOST, PAGE_MOST, Day, other_names
-from lastseat.web.fields import RecordId, Reference, Text
+from lastseat.web.fields import OptionalId, RecordId, Reference, Text
 
 SEATS_MOST = 10_000  # Limit: the largest session one row's lock can sell in a rush, with room to spare.
 
@@ -191,7 +191,7 @@ class MoveBody(BaseModel):
 
 
 class ExamsQuery(BaseModel):
-    """Which page of all exams."""
+    """Which page of all exams, or of one exam's bookings."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -214,3 +214,19 @@ class RetryBody(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     outbox_id: int = Field(alias="outboxId", strict=True, ge=1, le=2**63 - 1)
+
+
+class SyncBody(BaseModel):
+    """What to bring up to HubSpot: all exams, or the bookings of one exam."""
+
+    model_config = _FORM
+
+    type: Literal["exams", "bookings"]
+    exam_id: OptionalId = Field(None, validation_alias=_EXAM_ID)
+
+    @model_validator(mode="after")
+    def _exam_with_bookings(self) -> Self:
+        if (self.type == "bookings") != (self.exam_id is not None):
+            what = "is missing" if self.exam_id is None else "goes with the type bookings only"
+            raise PydanticCustomError("lastseat", "{what}", {"what": what, "field": "examId"})
+        return self

@@ -34,10 +34,7 @@ async def force(request: Request) -> Response:
     """Bring exams, or one exam's bookings, up to HubSpot, and say how many."""
     identity = bearer_of(request)
     roles.need(identity, PERMISSION)
-    syncer = services_of(request).syncer
-    if syncer is None:
-        raise Unavailable("this process has no way to HubSpot")
-    return _said(await _synced(request, syncer, identity.caller))
+    return said(await _synced(request, syncer_of(request), identity.caller))
 
 
 def bearer_of(request: Request) -> Identity:
@@ -45,6 +42,20 @@ def bearer_of(request: Request) -> Identity:
     if "authorization" not in request.headers:
         raise Refused("Send a bearer token: this address takes no cookie.", code="UNAUTHENTICATED")
     return identity_of(request)
+
+
+def syncer_of(request: Request) -> Syncer:
+    """What does the work."""
+    syncer = services_of(request).syncer
+    if syncer is None:
+        raise Unavailable("this process has no way to HubSpot")
+    return syncer
+
+
+def said(done: Synced) -> Response:
+    """The PRD's answer."""
+    counts = {"synced": done.synced, "archived": done.archived, "rejected": done.rejected}
+    return answers.encoded({"success": True, "message": done.message, **counts})
 
 
 async def _synced(request: Request, syncer: Syncer, caller: str) -> Synced:
@@ -56,8 +67,3 @@ async def _synced(request: Request, syncer: Syncer, caller: str) -> Synced:
             raise Refused("There is no such exam.", code="EXAM_NOT_FOUND")
         return await syncer.bookings(ExamId(exam_id), caller)
     raise Refused(WRONG_TYPE, code="INVALID_SYNC_TYPE", field="type")
-
-
-def _said(done: Synced) -> Response:
-    counts = {"synced": done.synced, "archived": done.archived, "rejected": done.rejected}
-    return answers.encoded({"success": True, "message": done.message, **counts})

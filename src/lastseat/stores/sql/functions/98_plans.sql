@@ -18,7 +18,7 @@ begin
          where f.pronamespace = 'lastseat_api'::regnamespace
            and f.proname = any ('{claim,lookup,outcomes,cancel,move_booking,change_exam,exam_change,mirror,mirror_page,
                backlog,send,settle,unannounced,announced,to_verify,verified,set_aside,retry_aside,exam,bookings,booking,
-               all_bookings,all_exams,staff_exam,warm}')
+               all_bookings,exam_bookings,all_exams,staff_exam,warm}')
     loop
         execute format('alter function %s set enable_seqscan = off', found);
         execute format('alter function %s set jit = off', found);
