@@ -1,1 +1,1 @@
-"""The student page in a real browser, against `lastseat demo`; collected only when named."""
+"""The pages in a real browser, against `lastseat demo`; collected only when named."""

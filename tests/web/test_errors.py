@@ -141,7 +141,7 @@ async def test_a_request_id_of_strangers_is_replaced(caller: Caller, given: str)
 
 
 def test_the_document_names_every_route_and_nothing_else():
-    pages = {"/", "/static/{name}", "/sign-in", "/openapi.json"}
+    pages = {"/", "/admin", "/static/{name}", "/sign-in", "/openapi.json"}
     routed = {(method, path) for path, methods in ROUTES for method in methods if method != "HEAD"}
     assert {(method, path) for method, path in routed if path not in pages} == set(operations(demo=True))
 

@@ -1,4 +1,4 @@
-"""Serves the student page and its files from memory, compressed once at start; knows no student and no exam."""
+"""Serves the two pages and their files from memory, compressed once at start; knows no student and no exam."""
 
 import gzip
 import hashlib
@@ -43,6 +43,9 @@ def install(app: FastAPI, *, demo: bool) -> None:
     async def home(request: Request) -> Response:
         return pages["index.html"].answer(request)
 
+    async def admin(request: Request) -> Response:
+        return pages["admin.html"].answer(request)
+
     async def sign_in(request: Request) -> Response:
         return pages["sign-in.html"].answer(request)
 
@@ -53,6 +56,7 @@ def install(app: FastAPI, *, demo: bool) -> None:
         return page.answer(request)
 
     app.add_route("/", home, methods=["GET"])
+    app.add_route("/admin", admin, methods=["GET"])
     app.add_route("/static/{name}", static, methods=["GET"])
     if demo:
         app.add_route("/sign-in", sign_in, methods=["GET"])

@@ -6,7 +6,7 @@ const TIMEOUT_MS = 15000;
 export class NoAnswer extends Error {}
 
 /** Return {status, body, retryAfterMs}; throw NoAnswer when the network or the time gave out. */
-export async function ask(method, path, { body, key } = {}) {
+export async function ask(method, path, { body, key, timeoutMs = TIMEOUT_MS } = {}) {
   const headers = {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (key) headers["Idempotency-Key"] = key;
@@ -16,7 +16,7 @@ export async function ask(method, path, { body, key } = {}) {
       method,
       headers,
       body: body === undefined ? undefined : JSON.stringify(body),
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.timeout(timeoutMs),
     });
     text = await response.text();
   } catch (error) {
@@ -39,3 +39,7 @@ function retryAfter(response) {
 }
 
 export const pause = (ms) => new Promise((resume) => setTimeout(resume, ms));
+
+// crypto.randomUUID is missing on plain http in a school's own network.
+export const newKey = () =>
+  [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -1,6 +1,6 @@
 // Books one seat. One wish has one key, kept until the server has said yes or no: asking again never books twice.
 
-import { NoAnswer, ask, pause } from "/static/api.js";
+import { NoAnswer, ask, newKey, pause } from "/static/api.js";
 import { askToSignIn, asksFor, contactId, isStaff, sessionEnded } from "/static/account.js";
 import { follow } from "/static/follow.js";
 import { byId, choose, make, sessionText, tell, wordsOf } from "/static/page.js";
@@ -118,8 +118,3 @@ function intentFor(body) {
 
 const forget = (body) => sessionStorage.removeItem(nameOf(body));
 const nameOf = (body) => `wish ${contactId()} ${JSON.stringify(body)}`;
-
-// crypto.randomUUID is missing on plain http in a school's own network.
-function newKey() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}

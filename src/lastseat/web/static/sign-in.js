@@ -10,7 +10,7 @@ if (token === null) {
 } else {
   try {
     const { status, body } = await ask("POST", "/api/session", { body: { token } });
-    if (status === 200) location.replace("/");
+    if (status === 200) location.replace(body.session.permissions.length > 0 && !body.session.contact_id ? "/admin" : "/");
     else tell(wordsOf(body), "bad");
   } catch {
     tell("The server did not answer. Open the link again.", "bad");
