@@ -171,8 +171,11 @@ def _grown(read: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
     return {step: (small, large) for step, (small, large) in read.items() if large > small * MORE + AND_SO_MANY}
 
 
-@pytest.mark.parametrize("analyzed", [False, True], ids=["with plans of an empty school", "analyzed"])
-@pytest.mark.parametrize("count", [1, NEIGHBOURS])
+@pytest.mark.parametrize(
+    ("count", "analyzed"),
+    [(1, False), (NEIGHBOURS, False), (NEIGHBOURS, True)],
+    ids=["one, with plans of an empty school", "many, with plans of an empty school", "many, analyzed"],
+)
 async def test_a_booking_reads_no_more_in_a_large_school(connection: asyncpg.Connection, count: int, analyzed: bool):
     assert _grown(await _small_and_large(connection, count, analyzed=analyzed)) == {}
 
@@ -201,9 +204,8 @@ async def test_a_join_in_place_of_a_look_up_would_read_the_links_of_all_before_i
     assert "settle create" in _grown(await _first_and_later(connection))
 
 
-@pytest.mark.parametrize("count", [1, NEIGHBOURS])
-async def test_a_booking_reads_no_more_while_many_others_wait(connection: asyncpg.Connection, count: int):
-    grown = _grown(await _small_and_large(connection, count, analyzed=False, others=WAITING))
+async def test_a_booking_reads_no_more_while_many_others_wait(connection: asyncpg.Connection):
+    grown = _grown(await _small_and_large(connection, NEIGHBOURS, analyzed=False, others=WAITING))
     assert [step for step in grown if not step.startswith(AMONG_THE_WAITING)] == []
 
 
