@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import pytest
 from playwright.sync_api import Locator, Route
@@ -12,6 +13,7 @@ from tests.browser.conftest import Visitor
 from tests.browser.test_page import FAULTS_OF_THE_PAGE, LOW_CONTRAST
 
 STATUS = "**/api/admin/sync/status"
+DAYS = count(40)
 
 
 @pytest.fixture
@@ -42,12 +44,19 @@ def fill(clerk: Visitor, **fields: str) -> None:
         clerk.page.locator(f"#{name}").fill(value)
 
 
-def make(clerk: Visitor, name: str, *, seats: int = 3, days: int = 40) -> Locator:
-    """A new exam of this name; its card."""
+def make(clerk: Visitor, name: str, *, seats: int = 3) -> Locator:
+    """A new exam of this name, on a day that has no other; its card."""
     page = clerk.page
     page.get_by_role("button", name="New exam").click()
     page.locator("#mock_type").select_option("Mock Discussion")
-    fill(clerk, mock_exam_name=name, exam_date=day(days), start_time="09:00", end_time="12:00", capacity=str(seats))
+    fill(
+        clerk,
+        mock_exam_name=name,
+        exam_date=day(next(DAYS)),
+        start_time="09:00",
+        end_time="12:00",
+        capacity=str(seats),
+    )
     page.get_by_role("button", name="Save").click()
     exam(clerk, name).wait_for()
     return exam(clerk, name)
@@ -151,7 +160,7 @@ def test_a_lost_answer_makes_one_exam(clerk: Visitor):
 
 
 def test_staff_books_moves_and_cancels_for_a_student(clerk: Visitor):
-    one, other, contact_id = make(clerk, "From here"), make(clerk, "To there", days=41), somebody(clerk, 9)
+    one, other, contact_id = make(clerk, "From here"), make(clerk, "To there"), somebody(clerk, 9)
     press(one, "Bookings")
     clerk.page.locator("#roster-state", has_text="Nobody is booked").wait_for()
     book(clerk, "nobody")
@@ -326,3 +335,11 @@ def test_nothing_comes_from_another_host_and_text_is_never_markup(clerk: Visitor
     make(clerk, "<img src=x onerror=alert(1)>")
     assert clerk.page.locator("#desk img").count() == 0
     assert [url for url in asked if not url.startswith(clerk.site)] == []
+
+
+def test_a_link_for_staff_leads_to_this_page(clerk: Visitor):
+    [cookie] = clerk.page.context.cookies()
+    clerk.page.goto(f"{clerk.site}/sign-in#token={cookie['value']}")
+    clerk.page.wait_for_url(f"{clerk.site}/admin")
+    clerk.page.locator("#exams-list .card").first.wait_for()
+    clerk.faults.clear()  # what was under way when the page was left

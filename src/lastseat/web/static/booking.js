@@ -85,7 +85,7 @@ async function settle(exam, answer, changed) {
   } else if (answer.status === 401) {
     sessionEnded();
   } else if (answer.status === 202) {
-    tell(`Your seat is secured: ${sessionText(exam)}. It is being confirmed…`, "good");
+    tell(`Your seat is secured: ${sessionText(exam)}. It is being confirmed; with many bookings at once that can take a minute. The seat is held, also when you leave this page.`, "good");
     await changed();
     follow(answer.body.booking.booking_id, exam, changed);
   } else if (answer.status === 201) {
