@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -143,6 +144,26 @@ async def test_supabase_killed_reads_go_on_marked_stale_and_recover(parts: Parts
         assert (told.status, told.json["stale"], told.json["records"], told.json["relay"]) == (200, True, None, None)
         assert (told.json["parts"]["supabase"]["ok"], told.json["parts"]["redis"]["ok"]) == (False, True)
         assert (await site.get(f"/api/admin/mock-exams/{EXAM}/bookings", token=staff("exams.edit"))).status == 503
+        parts.postgres.restart()
+        await until(lambda: says(site, FRESH), within_s=8)
+
+
+async def test_what_is_older_than_it_may_be_is_no_longer_served(parts: Parts):
+    async with parts.site(stale_s=1.5) as site:
+        assert await seen(site) == FRESH
+        known_at = time.monotonic()
+        parts.postgres.kill()
+        await drop_views(parts)
+        await asyncio.sleep(0.15)
+        assert await seen(site) == STALE
+        assert time.monotonic() - known_at < 1.5, "too slow a machine for this test"
+        await asyncio.sleep(known_at + 1.6 - time.monotonic())
+        assert await seen(site) == GONE
+        for path, token in ((AVAILABLE, None), (MINE, student(STUDENT)), (SEATS, None)):
+            reply = await site.get(path, token=token)
+            assert (reply.status, reply.json["success"], reply.code) == (503, False, "UNAVAILABLE")
+            assert reply.json["error"]
+            assert int(reply.headers["retry-after"]) >= 1
         parts.postgres.restart()
         await until(lambda: says(site, FRESH), within_s=8)
 

@@ -23,7 +23,7 @@ _contacts = itertools.count(1)
 class Act:
     """One actor. Delays in milliseconds: before it starts, then before and after its one look at the truth."""
 
-    kind: Literal["read", "write", "foreign del", "flush", "cut", "mend"]
+    kind: Literal["read", "write", "foreign del", "flush", "cut", "mend", "away", "back"]
     process: int = 0
     starts_ms: float = 0
     first_ms: float = 0
@@ -74,6 +74,7 @@ class Play:
         self._scale = scale
         self._contact = ContactId(f"contact-{next(_contacts)}")
         self._truth = 0
+        self._away = self._was_away = False
         self._history = History()
 
     async def run(self, acts: Sequence[Act]) -> History:
@@ -93,7 +94,11 @@ class Play:
         began_at = time.perf_counter()
         match act.kind:
             case "read":
-                view = await process.views.bookings(self._contact, self._fill(act))
+                try:
+                    view = await process.views.bookings(self._contact, self._fill(act))
+                except Unavailable:
+                    assert self._was_away
+                    return
                 self._history.reads.append(Seen(began_at, time.perf_counter(), int(view.body), act.process))
             case "write":
                 self._truth += 1
@@ -105,6 +110,9 @@ class Play:
                 await self._foreign.execute("DEL", bookings_of(self._contact))
             case "flush":
                 await self._foreign.execute("FLUSHALL")
+            case "away" | "back":
+                self._away = act.kind == "away"
+                self._was_away |= self._away
             case "cut":
                 await self._way(act).refuse()
             case "mend":
@@ -121,6 +129,8 @@ class Play:
             await self._pause(act.first_ms)
             snapshot = self._truth
             await self._pause(act.then_ms)
+            if self._away:
+                raise Unavailable("Supabase is away")
             return b"%d" % snapshot
 
         return fill

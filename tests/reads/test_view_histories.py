@@ -69,7 +69,7 @@ REDIS_BACK = [
 class Careless(ViewStore):
     """Asks Supabase past a lease and leaves that good."""
 
-    async def _passed(self, key: str) -> View | None:
+    async def _passed(self, key: str, view: View) -> View | None:
         return None
 
 

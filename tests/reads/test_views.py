@@ -241,7 +241,7 @@ async def test_a_body_older_than_an_hour_is_not_served(process: Make, trips: Red
     await one.views.bookings(ANNA, source)
     await trips.execute("DEL", VIEW)
     source.away = True
-    one.views._now = lambda: time.time() + 3601
+    one.views._last._now = lambda: time.time() + 3601
     with pytest.raises(Unavailable):
         await one.views.bookings(ANNA, source)
 

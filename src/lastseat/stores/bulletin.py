@@ -136,7 +136,10 @@ class RedisBulletin:
 
     def _rouse(self) -> None:
         for listener in self._wakers:
-            listener()
+            try:
+                listener()
+            except Exception:  # noqa: BLE001  # one listener's fault must not keep the wake from the others
+                _log.exception("a listener failed on a wake")
 
     def _owe(self, news: Announcement, marks: dict[str, object]) -> None:
         self._owed |= marks | {gate_of(gate.exam_id): object() for gate in news.gates}
@@ -145,18 +148,23 @@ class RedisBulletin:
 
     async def _repay(self) -> None:
         pause_s = PAUSE_FIRST_S
-        letter = msgspec.json.encode(_Letter(self._name, ANYTHING))
         while self._owed:
             await asyncio.sleep(pause_s)
-            due = dict(itertools.islice(self._owed.items(), DROPS))
             try:
-                await self._trips.script("announce", list(due), [0, self._ttl_ms, ERA, NEWS, letter])
+                await self._repay_some()
+                pause_s = 0.0
             except Unavailable:
-                pause_s = min(pause_s * 2, PAUSE_MOST_S)
-                continue
-            pause_s = 0
-            self._views.trust(due)
-            # Race: what was owed anew while we travelled must be dropped again.
-            for key, mark in due.items():
-                if self._owed[key] is mark:
-                    del self._owed[key]
+                pause_s = min(max(pause_s * 2, PAUSE_FIRST_S), PAUSE_MOST_S)
+            except Exception:  # noqa: BLE001  # ended here, what is owed would wait for the next loss
+                pause_s = PAUSE_MOST_S
+                _log.exception("what Redis is owed could not be told")
+
+    async def _repay_some(self) -> None:
+        due = dict(itertools.islice(self._owed.items(), DROPS))
+        letter = msgspec.json.encode(_Letter(self._name, ANYTHING))
+        await self._trips.script("announce", list(due), [0, self._ttl_ms, ERA, NEWS, letter])
+        self._views.trust(due)
+        # Race: what was owed anew while we travelled must be dropped again.
+        for key, mark in due.items():
+            if self._owed[key] is mark:
+                del self._owed[key]

@@ -9,6 +9,7 @@ is safe to run twice, late, or never.
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import cache
 from importlib import resources
@@ -29,6 +30,8 @@ SECOND_LOOK_S: Final = 0.005
 REST_FIRST_S: Final = 0.05
 REST_MOST_S: Final = 1.0  # Limit: how long callers are told "unreachable" without trying again
 NEIGHBOURS: Final = 2_000  # Limit: commands of one pipeline
+
+_log = logging.getLogger(__name__)
 
 ERA: Final = object()
 """Stands for the era in the arguments of a script; replaced when it is sent."""
@@ -190,6 +193,8 @@ class RedisTrips:
                 self.era = era_of(await asyncio.gather(*map(self._trips.submit, _ERA_QUESTIONS)))
             except Unavailable:
                 continue  # the next connection tells
+            except Exception:  # noqa: BLE001  # without a beat a failover would go unseen
+                _log.exception("the era could not be asked for")
 
 
 class Subscription:
@@ -211,6 +216,7 @@ class Subscription:
         self._on_message = on_message
         self._on_open = on_open
         self._task: asyncio.Task[None] | None = None
+        self._pause_s = REST_FIRST_S
         self.connected = False
 
     def start(self) -> None:
@@ -226,20 +232,26 @@ class Subscription:
             self._task = None
 
     async def _run(self) -> None:
-        pause_s = REST_FIRST_S
         while True:
-            pubsub = PubSub(self._pool)
             try:
-                async with asyncio.timeout(self._connect_s):
-                    await pubsub.subscribe(*self._channels)
-                pause_s = REST_FIRST_S
-                await self._listen(pubsub)
+                await self._hear_until_lost()
             except (RedisError, OSError, TimeoutError):
-                pause_s = min(pause_s * 2, REST_MOST_S)
-            finally:
-                self.connected = False
-                await pubsub.aclose()
-            await asyncio.sleep(pause_s)
+                self._pause_s = min(self._pause_s * 2, REST_MOST_S)
+            except Exception:  # noqa: BLE001  # ended, this process would never hear news again
+                self._pause_s = min(self._pause_s * 2, REST_MOST_S)
+                _log.exception("listening to Redis failed, it begins anew")
+            await asyncio.sleep(self._pause_s)
+
+    async def _hear_until_lost(self) -> None:
+        pubsub = PubSub(self._pool)
+        try:
+            async with asyncio.timeout(self._connect_s):
+                await pubsub.subscribe(*self._channels)
+            self._pause_s = REST_FIRST_S
+            await self._listen(pubsub)
+        finally:
+            self.connected = False
+            await pubsub.aclose()
 
     async def _listen(self, pubsub: PubSub) -> None:
         """Return when nothing was heard for too long."""

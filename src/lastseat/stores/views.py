@@ -7,23 +7,22 @@ without Supabase they get the last body, marked stale.
 """
 
 import asyncio
+import logging
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
-from lastseat.errors import Unavailable
+from lastseat.errors import LastseatError, Unavailable
 from lastseat.group_commit import GroupCommit
 from lastseat.model import ContactId, ExamId
 from lastseat.ports import View
 from lastseat.settings import Settings
 from lastseat.stores.keys import EXAMS_AVAILABLE, EXAMS_LIST, bookings_of, exam_of, last_of
+from lastseat.stores.last_views import HEADER, LastViews, filled_ms
 from lastseat.stores.redis import ERA, RedisTrips
 
-MAGIC: Final = b"LS1"
-HEADER: Final = 48
 LOOKS: Final = 10_000  # Limit: lookups that share one trip
 TRIPS: Final = 8
 LEASE_MARGIN_S: Final = 1.0
@@ -34,7 +33,8 @@ REFRESH_AT: Final = 0.8  # of its time to live: from here on one reader refreshe
 AWAY_S: Final = (
     10.0  # after a failed fill readers get the last body at once, while the next fill is tried behind them
 )
-REMEMBERED_MOST: Final = 2_000  # Limit: last bodies kept in the process
+
+_log = logging.getLogger(__name__)
 
 Fill = Callable[[], Awaitable[bytes]]
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class ViewStore:
     """Port Views."""
 
     def __init__(self, trips: RedisTrips, settings: Settings, *, now: Callable[[], float] = time.time) -> None:
-        """`now` is the wall clock: its readings are compared across processes, for the age of a body only."""
+        """`now` is the wall clock: its readings are compared across processes, for the age of bodies only."""
         self._trips = trips
         self._settings = settings
         self._now = now
@@ -108,7 +108,7 @@ class ViewStore:
         self._shared = Shared()
         self._distrusted: dict[str, object] = {}
         self._refreshing: dict[str, asyncio.Task[None]] = {}
-        self._last: OrderedDict[str, View] = OrderedDict()
+        self._last = LastViews(trips, stale_s=settings.stale_s, now=now)
         self._away_until = 0.0
 
     async def exams(self, fill: Fill) -> View:
@@ -134,12 +134,12 @@ class ViewStore:
             view = await self._read(ask)
         except Unavailable:
             # Redis being away is dealt with below; this is Supabase.
-            last = await self._last_of(key)
+            last = await self._last.of(key)
             if last is None:
                 raise
             return last
         if not view.stale:
-            self._remember(key, view)
+            self._last.remember(key, view)
         return view
 
     def void(self, keys: Iterable[str]) -> dict[str, object]:
@@ -180,11 +180,11 @@ class ViewStore:
             try:
                 held = await self._looks.submit(ask)
             except Unavailable:
-                return await self._directly(ask)
+                return await self._directly(ask, redis_away=True)
             if held.filled_at > 0:
                 self._refresh_early(ask, held)
                 return View(body=held.body, filled_at=held.filled_at)
-            if self._away and (last := await self._last_of(ask.key)) is not None:
+            if self._away and (last := await self._last.of(ask.key)) is not None:
                 return last
             filling = self._fillings.get(held.token)
             if filling is not None:
@@ -197,18 +197,18 @@ class ViewStore:
             if loop.time() > patient_until:
                 return await self._directly(ask)
 
-    async def _directly(self, ask: _Ask) -> View:
-        """Supabase itself, shared in the process and not stored."""
-        last = await self._last_of(ask.key) if self._away else None
+    async def _directly(self, ask: _Ask, *, redis_away: bool = False) -> View:
+        """Supabase itself, shared in the process and stored as the last body only."""
+        last = await self._last.of(ask.key, ask=not redis_away) if self._away else None
         run = asyncio.create_task(self._shared.run(ask.key, lambda: self._fill_and_pass(ask)))
         run.add_done_callback(_hear_out)
         return last or await asyncio.shield(run)
 
     async def _fill_and_pass(self, ask: _Ask) -> View:
         view = await self._fill(ask)
-        return await self._passed(ask.key) or view
+        return await self._passed(ask.key, view) or view
 
-    async def _passed(self, key: str) -> View | None:
+    async def _passed(self, key: str, view: View) -> View | None:
         """The body that came meanwhile. Else nothing read before now gets in any more, and what was read is good.
 
         Race: a slower reader holds the lease and stores what it read before a write that was read here already; or
@@ -223,6 +223,8 @@ class ViewStore:
         if mark is not None:
             self.trust({key: mark})
         if value is None:
+            # Race: Supabase may go away now; then nobody may fall back on anything older than what is served here.
+            await self._last.tell(key, view)
             return None
         held = _parsed(value)
         return View(body=held.body, filled_at=held.filled_at)
@@ -267,7 +269,7 @@ class ViewStore:
             return view, False
 
     async def _fill(self, ask: _Ask) -> View:
-        filled_at = self._now()
+        filled_at = round(self._now(), 3)  # as Redis keeps it, so that its copy of a body is as young as ours
         try:
             body = await ask.fill()
         except Unavailable:
@@ -277,10 +279,9 @@ class ViewStore:
         return View(body=body, filled_at=filled_at)
 
     async def _keep(self, ask: _Ask, token: str, view: View) -> bool:
-        filled_ms = f"{round(view.filled_at * 1000):013d}"
         ttls_ms = round(ask.ttl_s * 1000), round(self._settings.stale_s * 1000)
         keys = [ask.key, last_of(ask.key)]
-        return await self._trips.script("view_keep", keys, [ERA, token, filled_ms, *ttls_ms, view.body]) == 1
+        return await self._trips.script("view_keep", keys, [ERA, token, filled_ms(view), *ttls_ms, view.body]) == 1
 
     async def _free(self, key: str, token: str) -> None:
         try:
@@ -299,30 +300,13 @@ class ViewStore:
 
     async def _refresh(self, ask: _Ask) -> None:
         token = secrets.token_hex(8)
-        if await self._trips.script("view_refresh", [ask.key], [ERA, token]) == 1:
-            await self._begin(ask, token)
-
-    def _remember(self, key: str, view: View) -> None:
-        self._last[key] = view
-        self._last.move_to_end(key)
-        if len(self._last) > REMEMBERED_MOST:
-            self._last.popitem(last=False)
-
-    async def _last_of(self, key: str) -> View | None:
-        last = self._last.get(key)
-        if last is None:
-            try:
-                value = await self._trips.execute("GET", last_of(key))
-            except Unavailable:
-                return None
-            if not isinstance(value, bytes) or not value.startswith(MAGIC) or len(value) < HEADER:
-                return None
-            held = _parsed(value)
-            last = View(body=held.body, filled_at=held.filled_at)
-            self._remember(key, last)
-        if self._now() - last.filled_at > self._settings.stale_s:
-            return None
-        return View(body=last.body, filled_at=last.filled_at, stale=True)
+        try:
+            if await self._trips.script("view_refresh", [ask.key], [ERA, token]) == 1:
+                await self._begin(ask, token)
+        except LastseatError:
+            return  # whoever finds the view gone hears it
+        except Exception:  # noqa: BLE001  # nobody waits for this one, so nobody would hear of it
+            _log.exception("a view could not be refreshed")
 
 
 def _parsed(value: bytes) -> _Held:

@@ -18,6 +18,7 @@ FLUSH_S = 0.5
 FLUSH_LINES = 500
 
 log = logging.getLogger("lastseat.access")
+_faults = logging.getLogger("lastseat.web")
 
 
 def switch_on(stream: TextIO | None = None) -> None:
@@ -64,7 +65,13 @@ class AccessLog:
             self.flush()
 
     def flush(self) -> None:
-        """Count and write what is kept."""
+        """Count and write what is kept; a fault in that costs these lines and no answer."""
+        try:
+            self._flush()
+        except Exception:  # noqa: BLE001  # the timer goes on, and so does who notes an answer
+            _faults.exception("the access log could not be written")
+
+    def _flush(self) -> None:
         lines, self._lines = self._lines, []
         took_s: defaultdict[What, list[float]] = defaultdict(list)
         for began_at, ended_at, _, what in lines:
