@@ -175,8 +175,8 @@ def build(settings: Settings) -> Services:
     )
     looks = SeatLooks(gates, ledger)
     exams = ExamReads(ledger, looks, views, bulletin, settings)
-    bookings = BookingReads(ledger, views, bulletin, settings)
-    staff_exams = StaffExamReads(ledger, looks, views)
+    bookings = BookingReads(ledger, views, bulletin, settings, ages=exams.figures.ages_of_lists)
+    staff_exams = StaffExamReads(ledger, looks, views, ages=exams.figures.ages_for_staff)
     checker = Checker(exams, staff_exams, bookings, ledger, ledger, settings)
     bulletin.subscribe(checker.hear)
     keys = SigningKeys(settings.supabase_url) if settings.supabase_url else None

@@ -2,75 +2,29 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 
 from lastseat.model import Announcement, Booking, ContactId, ExamId
 from lastseat.reads import checker as checker_module
-from lastseat.reads.bookings import BookingReads
-from lastseat.reads.checker import Checker
-from lastseat.reads.counts import SeatLooks
-from lastseat.reads.exams import ExamReads
-from lastseat.reads.figures import STEP, Ages
-from lastseat.reads.staff import StaffExamReads
-from lastseat.settings import Settings
-from lastseat.stores.gate import GateStore
 from tests.reads.conftest import Process
 from tests.reads.fakes import Supabase
 from tests.reads.waiting import until
+from tests.reads.watched import AHEAD, ANNA, EXAM, QUICK, Site, booked_once
 
-ANNA = ContactId("701")
-EXAM = ExamId("1")
 CHANGED = Announcement(exams_changed=True)
-AHEAD = {"exam_date": (datetime.now(UTC) + timedelta(days=9)).date(), "starts_at": None}
-
-
-class Site:
-    """One process with its checker."""
-
-    def __init__(self, process: Process, supabase: Supabase) -> None:
-        self.process = process
-        self.bulletin = process.bulletin
-        looks = SeatLooks(GateStore(process.trips, gate_ttl_s=60), supabase)
-        self.exams = ExamReads(supabase, looks, process.views, process.bulletin, process.settings)
-        self.staff = StaffExamReads(supabase, looks, process.views)
-        self.bookings = BookingReads(supabase, process.views, process.bulletin, process.settings)
-        self.checker = Checker(self.exams, self.staff, self.bookings, supabase, supabase, process.settings)
-        self.figures = self.exams.figures
-
-    async def check(self, news: Announcement, *, heard_s_ago: float = 0.0) -> tuple[int, int]:
-        """How many checks these news made, and how many of them were behind."""
-        before = self.figures.checks, self.figures.behind
-        await self.checker.check(news, heard_at=time.monotonic() - heard_s_ago)
-        return self.figures.checks - before[0], self.figures.behind - before[1]
-
-    async def fill(self) -> None:
-        """Every view is there and true."""
-        await self.exams.available()
-        await self.exams.capacity(EXAM)
-        await self.staff.all_exams(page=1, limit=100)
-        await self.staff.one(EXAM)
-        await self.bookings.shown(ANNA)
-
-    def lines(self) -> str:
-        return "\n".join(self.figures.lines('process="1"'))
 
 
 @pytest.fixture
 def supabase() -> Supabase:
-    supabase = Supabase()
-    supabase.add(EXAM, **AHEAD)
-    supabase.booked.append(Booking(contact_id=ANNA, hubspot_id="901"))
-    return supabase
+    return booked_once()
 
 
 @pytest.fixture
 def site(process: Callable[..., Process], supabase: Supabase) -> Site:
-    return Site(process(settings=Settings(redis_timeout_s=0.5, check_every_s=0.05)), supabase)
+    return Site(process(settings=QUICK), supabase)
 
 
 @pytest.fixture
@@ -238,58 +192,80 @@ async def test_a_store_that_is_away_ends_no_checking_and_counts_as_none(site: Si
     running.cancel()
 
 
-async def test_the_ages_of_bodies_are_told(site: Site):
-    for _ in range(50):
-        await site.exams.available()
-        site.exams._edition.given_at.append(time.monotonic())  # as the hot lane does
-    lines = dict(line.rsplit(" ", 1) for line in site.lines().splitlines() if not line.startswith("#"))
-    assert float(lines['lastseat_body_age_seconds{process="1",quantile="0.99"}']) <= 0.2
-    assert int(lines['lastseat_exam_answers_total{process="1",from="process"}']) >= 90
-    assert int(lines['lastseat_exam_answers_total{process="1",from="stores"}']) >= 1
-    assert int(lines['lastseat_database_lists_total{process="1"}']) == 1
-    assert site.exams.capacity_at_hand(ExamId("404")) is None
+def hear_all(site: Site, *those: Announcement) -> None:
+    for news in those:
+        site.checker.hear(news)
 
 
-def test_an_old_body_is_not_forgotten_when_thousands_of_young_ones_follow():
-    ages = Ages()
-    ages.note(30.0)
-    for n in range(20_000):
-        ages.note(n % 100 / 1000)
-    assert ages.most_s == 30.0
-    assert 0.05 <= ages.share(0.5) <= 0.05 * STEP
-    assert 0.098 <= ages.share(0.99) <= 0.098 * STEP
-    assert 'x_count{process="1"} 20001' in ages.lines("x", 'process="1"', "of tests")
+async def one_look(site: Site, checks: int) -> None:
+    """Let it run until it has looked once, and no second time."""
+    site.checker._every_s = 3600
+    running = asyncio.create_task(site.checker.run())
+    await until(lambda: asyncio.sleep(0, site.figures.checks >= checks))
+    await asyncio.sleep(0.05)
+    running.cancel()
+    assert site.figures.checks == checks
 
 
-def test_many_ages_at_once_count_as_if_one_by_one():
-    rising = sorted([0.0, 0.0001, 0.00012, 0.5, 0.5, 9e9] + [n * n / 1e4 for n in range(500)])
-    together, singly = Ages(), Ages()
-    together.note_rising(rising)
-    together.note_rising([])
-    for age_s in rising:
-        singly.note(age_s)
-    assert list(together.lines("x", "", "")) == list(singly.lines("x", "", ""))
-    assert together._counts == singly._counts
+async def test_news_that_come_close_together_are_looked_at_together(
+    site: Site, supabase: Supabase, impatient: None, caplog: pytest.LogCaptureFixture
+):
+    """The exam that changed is looked at, not the one that was booked right after it."""
+    supabase.add("2", **AHEAD)
+    await site.fill()
+    await site.staff.one(ExamId("2"))
+    supabase.listed[1] = msgspec.structs.replace(supabase.listed[1], location="Online")
+    supabase.booked.append(Booking(contact_id=ANNA, hubspot_id="902"))
+    changed = Announcement(gates=[supabase.seats[ExamId("2")]], exams_changed=True)
+    booked = Announcement(gates=[supabase.take("1", 5, version=2)], contacts=[ANNA])
+    hear_all(site, changed, booked, *[Announcement(gates=[supabase.seats[EXAM]])] * 100)
+    supabase.calls.clear()
+    with caplog.at_level(logging.WARNING):
+        await one_look(site, checks=5)
+    for what in ("a student's list", "the list of exams", "staff's list of exams", "exam 2"):
+        assert f"{what} shown here" in caplog.text
+    assert sorted(supabase.calls) == ["all_exams", "bookings", "exams", "gates", "staff_exam"]
 
 
-async def test_a_stale_body_is_as_old_as_what_it_says(site: Site, supabase: Supabase):
-    site.process.views._now = lambda: time.time() - 600
-    await site.exams.available()
-    await site.process.trips.execute("FLUSHALL")
-    site.process.views._now = time.time
-    supabase.away = True
-    await asyncio.sleep(site.process.settings.body_age_s * 1.1)
-    assert b'"stale":true' in await site.exams.available()
-    assert 599 < site.figures.ages.most_s < 660
-    at_hand = site.exams.available_at_hand()
-    assert at_hand is not None
-    assert b'"stale":true' in at_hand[0]
+async def test_all_that_was_named_between_two_looks_may_be_looked_at(site: Site, supabase: Supabase):
+    looked: set[str] = set()
+    site.checker._list_of = lambda contact_id: looked.add(contact_id)
+    heard = checker_module._Heard()
+    for number in range(8):
+        heard.add(Announcement(contacts=[ContactId(str(number))]), 0.0)
+    for _ in range(300):
+        await site.checker._checks(heard)
+    assert looked == {str(number) for number in range(8)}
 
 
-async def test_only_what_readers_get_is_counted(site: Site, supabase: Supabase):
-    await site.exams.available()
-    await site.exams.capacity(EXAM)
-    await site.exams.seats_now()
-    await site.check(Announcement(gates=[supabase.seats[EXAM]], exams_changed=True))
-    assert 'lastseat_body_age_seconds_count{process="1"} 2' in site.lines()
-    assert site.figures.from_process + site.figures.waited == 2
+async def test_a_look_costs_as_little_after_a_rush_and_remembers_no_more_than_the_limit(
+    site: Site, supabase: Supabase, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(checker_module, "NAMES_MOST", 20)
+    await site.fill()
+    for number in range(1, 100):
+        supabase.add(str(number), **AHEAD)
+        named = [ContactId(str(number))], [supabase.seats[ExamId(str(number))]]
+        hear_all(site, Announcement(contacts=named[0], gates=named[1], exams_changed=number % 2 == 0))
+    pending = site.checker._pending
+    assert [len(names) for names in (pending.gates, pending.contacts, pending.changed)] == [20, 20, 20]
+    assert [*pending.contacts] == [str(number) for number in range(80, 100)]
+    supabase.calls.clear()
+    site.checker._pending = None
+    assert len(await site.checker._checks(pending)) == 5
+    assert supabase.calls == []
+
+
+async def test_each_view_is_measured_from_its_own_latest_news(site: Site, supabase: Supabase):
+    heard = checker_module._Heard()
+    heard.add(Announcement(contacts=[ANNA], exams_changed=True), 1.0)
+    heard.add(Announcement(gates=[supabase.seats[EXAM]], exams_changed=True), 2.0)
+    heard.add(Announcement(gates=[supabase.take("1", 5, version=2)]), 3.0)
+    whats = {check.what: at for check, at in await site.checker._checks(heard)}
+    assert whats == {
+        "the seats of exam 1": 3.0,
+        "a student's list": 1.0,
+        "the list of exams": 2.0,
+        "staff's list of exams": 2.0,
+        "exam 1": 2.0,
+    }

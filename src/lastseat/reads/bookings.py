@@ -1,6 +1,7 @@
 """Answers who is booked where: one student's own list from a view, the rest from the mirror; never asks HubSpot."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Final, Literal, get_args
@@ -11,6 +12,7 @@ import msgspec
 from lastseat.errors import Refused
 from lastseat.model import Booking, ContactId, ExamId
 from lastseat.ports import Bulletin, Mirror, View, Views
+from lastseat.reads.figures import Ages, age_s
 from lastseat.settings import Settings
 
 Filter = Literal["all", "upcoming", "past", "pending", "cancelled", "refused"]
@@ -42,13 +44,15 @@ class BookingReads:
         settings: Settings,
         *,
         now: Callable[[ZoneInfo], datetime] = datetime.now,
+        ages: Ages | None = None,
     ) -> None:
-        """`now` tells the time in the school's zone."""
+        """`now` tells the time in the school's zone. `ages` hear how old what students got from views was."""
         del bulletin  # news reach the views by themselves, and nothing else is kept here
         self._mirror = mirror
         self._views = views
         self._zone = ZoneInfo(settings.timezone)
         self._now = now
+        self._ages = ages if ages is not None else Ages()
 
     async def list_for(self, contact_id: ContactId, *, filter: str, page: int, limit: int) -> bytes:  # noqa: A002  # the name of the query parameter
         """`{"success": true, "bookings": […], "pagination": {page, limit, total, pages}}`, newest exam first.
@@ -56,12 +60,14 @@ class BookingReads:
         Open claims are in it as Pending, refused ones of the last 30 days as Refused with their reason.
         """
         _check(filter, page, limit)
+        asked_at = time.monotonic()
         view = await self._view(contact_id)
         rows = _raw_decoder.decode(view.body)
         if filter != "all":
             today = self._now(self._zone).date()
             rows = [row for row in rows if filter in _kinds(_decoder.decode(row), today)]
         shown = rows[(page - 1) * limit : page * limit]
+        self._ages.note(age_s(view, asked_at))
         return _page(shown, page=page, limit=limit, total=len(rows), stale=view.stale)
 
     async def list_all(self, *, filter: str, page: int, limit: int) -> bytes:  # noqa: A002  # see above
@@ -88,11 +94,13 @@ class BookingReads:
         The owner's own list is looked at first: that is what a student asks for again and again while waiting.
         """
         if owner is not None:
+            asked_at = time.monotonic()
             view = await self._view(owner)
             if reference.encode() in view.body:
                 for row in _raw_decoder.decode(view.body):
                     booking = _decoder.decode(row)
                     if reference in (booking.booking_id, booking.hubspot_id):
+                        self._ages.note(age_s(view, asked_at))
                         return b'{"success":true,"booking":' + bytes(row) + _end(view.stale)
         booking = await self._mirror.booking(reference)
         if booking is None or (owner is not None and booking.contact_id != owner):
@@ -100,7 +108,7 @@ class BookingReads:
         return b'{"success":true,"booking":' + _encoder.encode(booking) + b"}"
 
     async def shown(self, contact_id: ContactId) -> bytes:
-        """One student's rows as a reader sees them."""
+        """One student's rows as a reader sees them; not counted as an answer."""
         return (await self._view(contact_id)).body
 
     async def read(self, contact_id: ContactId) -> bytes:

@@ -1,7 +1,8 @@
 """Compares, after announcements, what readers of this process get with the database; corrects nothing, only tells.
 
-At most once per `check_every_s`, of what the latest news name: the seats of one exam and the list of one student,
-picked by chance, and when exams changed, both lists of exams and one exam. The database is asked once for each.
+At most once per `check_every_s`, of all that news named since the last look: the seats of one exam and the list of
+one student, picked by chance, and when exams changed, both lists of exams and one exam. The database is asked once
+for each.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from lastseat.settings import Settings
 LATE_S: Final = 0.1  # Limit: what a view may lag behind an answered write
 PATIENCE_S: Final = 2.0
 AGAIN_S: Final = 0.02
+NAMES_MOST: Final = 1_000  # Limit: names of each kind that wait for a look; the ones named last
 LIVE_FOR_STAFF: Final = frozenset({"id", "total_bookings", "remaining", "status"})
 LIVE: Final = LIVE_FOR_STAFF | {"capacity", "bookable"}
 """Columns of an exam that come from gates and clock, and from no view."""
@@ -33,15 +35,35 @@ NOTED: Final = frozenset({"updated_at", "synced_at"})
 """Columns that say when we heard, not what: they change without news."""
 
 Facts = Any  # what JSON has
+K = TypeVar("K")
 T = TypeVar("T")
 _decode: Final[Callable[[bytes], Facts]] = msgspec.json.decode
 
 log = logging.getLogger(__name__)
 
 
-class _Heard(NamedTuple):
-    news: Announcement
-    at: float
+class _Heard:
+    """What news named since the last look, each with the moment of its latest news; bounded."""
+
+    def __init__(self) -> None:
+        self.gates: dict[ExamId, tuple[Gate, float]] = {}
+        self.contacts: dict[ContactId, float] = {}
+        self.changed: dict[ExamId, float] = {}
+        """Exams named by news that exams changed."""
+        self.changed_at: float | None = None
+
+    def add(self, news: Announcement, at: float) -> None:
+        """Take what these news name. Gates of plain bookings are no exams that changed."""
+        for gate in news.gates:
+            _keep(self.gates, gate.exam_id, (gate, at))
+        for contact_id in news.contacts:
+            _keep(self.contacts, contact_id, at)
+        if news.exams_changed:
+            self.changed_at = at
+            named = [gate.exam_id for gate in news.gates]
+            named += [o.exam_id for o in news.outcomes if o.exam_id is not None]
+            for exam_id in named:
+                _keep(self.changed, exam_id, at)
 
 
 class _Check(NamedTuple):
@@ -76,16 +98,18 @@ class Checker:
         self._mirror = mirror
         self._every_s = settings.check_every_s
         self._figures: Figures = exams.figures
-        self._latest: _Heard | None = None
+        self._pending: _Heard | None = None
         self._heard = asyncio.Event()
         self._about: Callable[[Announcement], bool] | None = None
         self._moved_at: float | None = None
 
     def hear(self, news: Announcement) -> None:
-        """Keep the latest news that name anything, and when they came."""
+        """Keep what these news name until the next look, and when they came."""
         now = time.monotonic()
         if news.gates or news.contacts or news.exams_changed:
-            self._latest = _Heard(news, now)
+            if self._pending is None:
+                self._pending = _Heard()
+            self._pending.add(news, now)
             self._heard.set()
         if self._about is not None and self._about(news):
             self._moved_at = now
@@ -95,14 +119,14 @@ class Checker:
         while True:
             await self._heard.wait()
             self._heard.clear()
-            latest, self._latest = self._latest, None
-            if latest is not None:
-                await self._check_safely(latest)
+            heard, self._pending = self._pending, None
+            if heard is not None:
+                await self._check_safely(heard)
             await asyncio.sleep(self._every_s)
 
-    async def _check_safely(self, latest: _Heard) -> None:
+    async def _check_safely(self, heard: _Heard) -> None:
         try:
-            await self.check(latest.news, heard_at=latest.at)
+            await self._look(heard)
         except LastseatError:
             log.debug("not checked: a store is away")
         except Exception:  # a fault of the checker is no reason to stop checking
@@ -110,24 +134,33 @@ class Checker:
 
     async def check(self, news: Announcement, *, heard_at: float) -> None:
         """Compare what these news name, heard at this instant of the process's clock, with the database."""
+        heard = _Heard()
+        heard.add(news, heard_at)
+        await self._look(heard)
+
+    async def _look(self, heard: _Heard) -> None:
         try:
-            for check in await self._checks(news):
+            for check, heard_at in await self._checks(heard):
                 await self._note(check, heard_at)
         finally:
             self._about = None
 
-    async def _checks(self, news: Announcement) -> list[_Check]:
-        checks: list[_Check] = []
-        if news.gates:
-            checks.append(self._seats(_any(news.gates)))
-        if news.contacts:
-            checks.append(self._list_of(_any(news.contacts)))
-        if news.exams_changed:
-            named = [gate.exam_id for gate in news.gates] + [
-                o.exam_id for o in news.outcomes if o.exam_id is not None
-            ]
-            named = named or [gate.exam_id for gate in await self._exams.seats_now()]
-            checks += [self._list(), self._staff_list()] + ([self._exam(_any(named))] if named else [])
+    async def _checks(self, heard: _Heard) -> list[tuple[_Check, float]]:
+        """Some of what was heard, never more than five."""
+        checks: list[tuple[_Check, float]] = []
+        if heard.gates:
+            gate, at = _any([*heard.gates.values()])
+            checks.append((self._seats(gate), at))
+        if heard.contacts:
+            contact_id, at = _any([*heard.contacts.items()])
+            checks.append((self._list_of(contact_id), at))
+        if heard.changed_at is not None:
+            checks += [(self._list(), heard.changed_at), (self._staff_list(), heard.changed_at)]
+            listed = [] if heard.changed else await self._exams.seats_now()
+            named = [*heard.changed.items()] or [(gate.exam_id, heard.changed_at) for gate in listed]
+            if named:
+                exam_id, at = _any(named)
+                checks.append((self._exam(exam_id), at))
         return checks
 
     async def _note(self, check: _Check, heard_at: float) -> None:
@@ -197,7 +230,7 @@ class Checker:
             return page.total, _without(LIVE_FOR_STAFF | NOTED, _plain(page.exams))
 
         async def agrees(truth: Facts) -> bool:
-            said = _decode(await self._staff.all_exams(page=1, limit=FIRST_PAGE))
+            said = _decode(await self._staff.shown())
             return truth == (said["pagination"]["total"], _without(LIVE_FOR_STAFF | NOTED, said["exams"]))
 
         return _Check("staff's list of exams", ask, agrees, about=_changes_exams)
@@ -209,7 +242,7 @@ class Checker:
 
         async def agrees(truth: Facts) -> bool:
             try:
-                shown = [_decode(await self._staff.one(exam_id))["exam"]]
+                shown = [_decode(await self._staff.shown_one(exam_id))["exam"]]
             except Refused:
                 shown = []
             return _without(LIVE_FOR_STAFF | NOTED, shown) == truth
@@ -219,6 +252,14 @@ class Checker:
 
 def _changes_exams(news: Announcement) -> bool:
     return news.exams_changed
+
+
+def _keep(those: dict[K, T], name: K, fact: T) -> None:
+    """Keep it as the latest; beyond the limit the one that was named longest ago goes."""
+    those.pop(name, None)
+    if len(those) >= NAMES_MOST:
+        del those[next(iter(those))]
+    those[name] = fact
 
 
 def _any(those: Sequence[T]) -> T:

@@ -1,9 +1,11 @@
 """Counts where answers came from and how old they were when they were given; knows no request and no reader."""
 
+import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from lastseat.ports import View
 from lastseat.reads.edition import Edition
 
 FIRST_S: Final = 0.0001
@@ -47,14 +49,31 @@ class Ages:
                 return min(bound_s, self.most_s)
         return self.most_s
 
-    def lines(self, name: str, labels: str, what: str) -> Iterator[str]:
-        """A Prometheus summary with the greatest age as quantile 1."""
-        yield f"# HELP {name} {what}"
-        yield f"# TYPE {name} summary"
+    def lines(self, name: str, labels: str) -> Iterator[str]:
+        """One series of a Prometheus summary with the greatest age as quantile 1."""
         for label, share in SHARES:
             yield f'{name}{{{labels},quantile="{label}"}} {self.share(share):.6f}'
         yield f'{name}{{{labels},quantile="1"}} {self.most_s:.6f}'
         yield f"{name}_count{{{labels}}} {sum(self._counts)}"
+
+
+def age_s(view: View, asked_at: float, *, complete: bool = True) -> float:
+    """How long before now a view that was asked for at `asked_at` of `time.monotonic()` was known to be so.
+
+    It was when it was asked for: nobody had dropped it. A stale one was when it was filled, and so were the seats in
+    it where the counts are not `complete`.
+    """
+    if view.stale or not complete:
+        return max(time.time() - view.filled_at, 0.0)
+    return time.monotonic() - asked_at
+
+
+def summary(name: str, what: str, series: Mapping[str, Ages]) -> Iterator[str]:
+    """A Prometheus summary: its ages by their labels."""
+    yield f"# HELP {name} {what}"
+    yield f"# TYPE {name} summary"
+    for labels, ages in series.items():
+        yield from ages.lines(name, labels)
 
 
 class Figures:
@@ -70,7 +89,11 @@ class Figures:
         self.lists_from_database = 0
         """Times the list of exams was read from Supabase."""
         self.ages = Ages()
-        """How old what was given to readers was."""
+        """How old the answers about exams were that readers got."""
+        self.ages_of_lists = Ages()
+        """How old a student's bookings were, where they came from a view."""
+        self.ages_for_staff = Ages()
+        """How old staff's exams were, where they came from a view."""
         self.checks = 0
         """Views of this process compared with the database."""
         self.behind = 0
@@ -97,7 +120,9 @@ class Figures:
         yield f"# TYPE {name} counter"
         yield f"{name}{{{process}}} {self.lists_from_database}"
         what = "How old what readers got was: the time since it was known to be what the stores hold."
-        yield from self.ages.lines("lastseat_body_age_seconds", process, what)
+        kinds = {"exams": self.ages, "bookings": self.ages_of_lists, "staff": self.ages_for_staff}
+        series = {f'{process},of="{kind}"': ages for kind, ages in kinds.items()}
+        yield from summary("lastseat_body_age_seconds", what, series)
         for name, what, value in (
             ("lastseat_checks_total", "Views compared with the ledger after an announcement.", self.checks),
             ("lastseat_checks_behind_total", "Of these, views that lagged behind the ledger.", self.behind),
@@ -105,6 +130,5 @@ class Figures:
             yield f"# HELP {name} {what}"
             yield f"# TYPE {name} counter"
             yield f"{name}{{{process}}} {value}"
-        yield from self.lags.lines(
-            "lastseat_view_lag_seconds", process, "How long a checked view went on showing what the ledger had left."
-        )
+        what = "How long a checked view went on showing what the ledger had left."
+        yield from summary("lastseat_view_lag_seconds", what, {process: self.lags})

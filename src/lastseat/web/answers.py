@@ -4,6 +4,7 @@ import msgspec
 from fastapi import Request, Response
 
 from lastseat.web.prepared import Headers, Prepared
+from lastseat.web.wanted import names_tag, said, takes_gzip
 
 PRIVATE = "no-store"
 
@@ -30,9 +31,10 @@ class SharedBodies:
     def answer(self, request: Request, body: bytes) -> Response:
         """200 with the body, compressed for who takes it, or 304 when the caller holds the same one."""
         prepared = self.prepared(body)
-        if prepared.held_by(request.headers.get("if-none-match", "").encode()):
+        lines = request.headers.raw
+        if names_tag(said(lines, b"if-none-match"), prepared.tag):
             return _raw(304, prepared.unchanged, b"")
-        if "gzip" in request.headers.get("accept-encoding", ""):
+        if takes_gzip(said(lines, b"accept-encoding")):
             headers, message = prepared.squeezed()
             return _raw(200, headers, message["body"])
         return _raw(200, prepared.headers, body)

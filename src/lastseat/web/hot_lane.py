@@ -15,6 +15,7 @@ from lastseat.web.access import AccessLog, What
 from lastseat.web.limits import Limits
 from lastseat.web.prepared import Message, Prepared
 from lastseat.web.services import LiveExams
+from lastseat.web.wanted import names_tag, said, takes_gzip
 
 AVAILABLE: Final = "/api/mock-exams/available"
 CAPACITY: Final = "/api/mock-exams/{exam_id}/capacity"
@@ -22,6 +23,8 @@ _BEFORE, _AFTER = CAPACITY.split("{exam_id}")
 EMPTY: Final[Message] = {"type": "http.response.body", "body": b""}
 NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 READY_MOST: Final = 2_000  # Limit: answers kept at once
+MAY_REPEAT: Final = frozenset({b"accept-encoding", b"if-none-match"})
+"""Headers that are lists, which a caller may send in several lines."""
 
 
 Answer = tuple[Message, Message]
@@ -64,14 +67,17 @@ class HotLane:
         if client is not None and not self._limits.admits_address(client[0]):
             return None
         ready.edition.given_at.append(began_at)
-        asked: dict[bytes, bytes] = dict(scope["headers"])
+        lines: list[tuple[bytes, bytes]] = scope["headers"]
+        asked = dict(lines)
+        if len(asked) < len(lines):  # some header has two lines
+            asked |= {name: said(lines, name) for name in asked if name in MAY_REPEAT}
         request_id = access.request_id(asked.get(b"x-request-id"))
         prepared, what = ready.prepared, ready.whole
         headers, message = prepared.headers, prepared.message
         tag = asked.get(b"if-none-match")
-        if tag is not None and prepared.held_by(tag):
+        if tag is not None and (tag == prepared.tag or names_tag(tag, prepared.tag)):
             what, headers, message = ready.held, prepared.unchanged, EMPTY
-        elif b"gzip" in asked.get(b"accept-encoding", b""):
+        elif takes_gzip(asked.get(b"accept-encoding", b"")):
             headers, message = prepared.squeezed()
         self._access.note(request_id, what, began_at)
         start = {

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from fastapi import FastAPI, Request, Response
 
 from lastseat.errors import Refused
+from lastseat.web.wanted import names_tag, said, takes_gzip
 
 TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -28,10 +29,11 @@ class Page(NamedTuple):
     def answer(self, request: Request) -> Response:
         """The file, gzipped when the browser takes it, or 304."""
         headers = {"cache-control": "no-cache", "etag": self.tag, "vary": "accept-encoding"}
-        if request.headers.get("if-none-match") == self.tag:
+        lines = request.headers.raw
+        if names_tag(said(lines, b"if-none-match"), self.tag.encode()):
             return Response(status_code=304, headers=headers)
         headers["content-type"] = self.kind
-        if "gzip" in request.headers.get("accept-encoding", ""):
+        if takes_gzip(said(lines, b"accept-encoding")):
             return Response(self.squeezed, headers={**headers, "content-encoding": "gzip"})
         return Response(self.body, headers=headers)
 

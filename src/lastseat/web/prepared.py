@@ -39,10 +39,6 @@ class Prepared:
                 self._squeezed = headers, {"type": "http.response.body", "body": small}
         return self._squeezed
 
-    def held_by(self, asked: bytes) -> bool:
-        """Whether a caller's If-None-Match names this body."""
-        return asked == self.tag or asked == b"*" or self.tag in (part.strip() for part in asked.split(b","))
-
     def _said(self, sent: bytes) -> Headers:
         return [
             (b"content-type", b"application/json"),
