@@ -30,7 +30,7 @@ class Side:
 
 def ours(stack, people):
     """Our site; each wish of `people` is booked once."""
-    return Side(stack.site.port, _pids(stack, stack.site.pid), people.book_next)
+    return Side(stack.site.port, pids(stack, stack.site.pid), people.book_next)
 
 
 def the_prds(stack, place, exams, students):
@@ -43,10 +43,11 @@ def the_prds(stack, place, exams, students):
         text = request("POST", "/api/bookings/create", port=port, body=body)
         return (await answers([line], [line.put(text)], 10.0))[0]
 
-    return Side(port, _pids(stack, pid), book)
+    return Side(port, pids(stack, pid), book)
 
 
-def _pids(stack, server):
+def pids(stack, server):
+    """Everything that works for this server's answers."""
     return [server, stack.embedded.valkey.pid, stack.embedded.postgres.pid]
 
 

@@ -28,7 +28,8 @@ REQUEST = b"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-st
 AT_ONCE = 100
 EXAMS = 20
 STREAMS_LEAST = 5_000  # with fewer, results are shown and neither kept nor judged
-BARS = {"p99_ms": ("<=", 250), "lost": ("<=", 0), "gets_most_ms": ("<", 50)}
+BARS = {"p99_ms": ("<=", 250), "lost": ("<=", 0), "gets_most_ms": ("<", 50), "sending_share": ("<=", 0.26)}
+STEADY_S, STEADY_PER_S = 8.0, 20
 SETTLE_S = 2.0
 BETWEEN_S = 1.0
 
@@ -77,6 +78,25 @@ async def reach(people, streams, line):
     return [(at - began) * 1000 for at in arrived if at is not None], arrived.count(None), answered_ms
 
 
+async def all_the_time(people, line):
+    """Bookings come in all the time: how much of the process the frames take, and how far apart they then are."""
+    names = ("lastseat_event_sending_seconds_total", "lastseat_event_frames_total")
+    before = [await people.figures(name) for name in names]
+    began, booked = time.perf_counter(), 0
+    while (ago := time.perf_counter() - began) < STEADY_S:
+        if ago * STEADY_PER_S > booked:
+            await people.book_next(line)
+            booked += 1
+        await asyncio.sleep(0.005)
+    sending_s, frames = [await people.figures(name) - had for name, had in zip(names, before, strict=True)]
+    took_s = time.perf_counter() - began
+    return {
+        "sending_share": round(sending_s / took_s, 3),
+        "steady_frames_per_s": round(frames / took_s, 2),
+        "steady_bookings_per_s": round(booked / took_s, 1),
+    }
+
+
 @contextlib.asynccontextmanager
 async def prober(port, took_ms):
     """GETs in the background; their times are in `took_ms` at the end."""
@@ -121,6 +141,7 @@ async def measure(folder, options, say):
                 times, lost, answered = times + some, lost + missing, [*answered, answered_ms]
         cpu = load.cpu_s(pids) - cpu
         frames = await people.figures("lastseat_event_frames_total") - frames
+        steady = await all_the_time(people, lines[0])
         hang_up(lines)
         for stream in streams:
             stream.transport.close()
@@ -136,6 +157,7 @@ async def measure(folder, options, say):
         "server_cpu_ms_per_change": round(cpu / options.changes * 1000, 1),
         "gets": len(gets),
         **_shares("gets_", gets),
+        **steady,
     }
 
 

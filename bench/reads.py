@@ -2,9 +2,8 @@
 
 CPU per answer of the server processes (all threads, /proc/PID/stat), with limits, metrics and the access log on, as
 the median of interleaved rounds: on a machine with other work, answers per second swing by a third, CPU does not.
-Beside the PRD's Node the list is measured twice: `…_in_the_rush`, while 50 bookings a second come in, with the CPU of
-Redis and Postgres and of the bookings themselves; and idle, the servers alone, without the Redis that each of Node's
-answers needs.
+Beside the PRD's Node the list is measured twice, both with the CPU of Redis and Postgres: `…_in_the_rush`, while 50
+bookings a second come in, with what these cost; and idle, while nobody books.
 """
 
 import argparse
@@ -57,7 +56,7 @@ HUBSPOT = {"hubspot_limit": 100_000, "hubspot_latency_ms": 20}
 RATIOS = {
     "available_ratio_to_raw_asgi": ("floor_available", "available"),
     "available_ratio_to_prd_node": ("prd_node_in_the_rush", "available_in_the_rush"),
-    "available_ratio_to_prd_node_idle": ("prd_node", "available"),
+    "available_ratio_to_prd_node_idle": ("prd_node_with_stores", "available_with_stores"),
     "capacity_ratio_to_raw_asgi": ("floor_capacity", "capacity"),
     "bookings_list_hit_ratio_to_raw_asgi": ("floor_list", "list"),
 }
@@ -68,16 +67,18 @@ async def costs(stack, exams, students, people, rounds, seconds):
     port, pid = stack.site.port, stack.site.pid
     tokens = [student_token(stack.secret, student.contact_id) for student in students[:CONNECTIONS]]
     paths = {"available": peer.AVAILABLE, "capacity": f"/api/mock-exams/{exams[0].exam_id}/capacity"}
-    lanes = {name: (port, pid, [load.get(path)] * CONNECTIONS) for name, path in paths.items()}
-    lanes["list"] = (port, pid, [load.get("/api/bookings/list", token) for token in tokens])
+    lanes = {name: (port, [pid], [load.get(path)] * CONNECTIONS) for name, path in paths.items()}
+    lanes["list"] = (port, [pid], [load.get("/api/bookings/list", token) for token in tokens])
+    lanes["available_with_stores"] = (port, crowd.pids(stack, pid), lanes["available"][2])
     sizes = {f"floor_{name}": len((await ask(port, "GET", path)).body) for name, path in paths.items()}
     sizes["floor_list"] = len((await ask(port, "GET", "/api/bookings/list", token=tokens[0])).body)
     async with AsyncExitStack() as others:
         places = await others.enter_async_context(floor.floors(sizes))
-        lanes |= {name: (*place, [load.get("/")] * CONNECTIONS) for name, place in places.items()}
+        lanes |= {name: (place[0], [place[1]], [load.get("/")] * CONNECTIONS) for name, place in places.items()}
         node = peer.prd_node(stack.folder, stack.embedded, exams, **HUBSPOT)
         place = await others.enter_async_context(node)
-        lanes["prd_node"] = (*place, [load.get(peer.AVAILABLE)] * CONNECTIONS)
+        asked = [load.get(peer.AVAILABLE)] * CONNECTIONS
+        lanes["prd_node_with_stores"] = (place[0], crowd.pids(stack, place[1]), asked)
         seen = await _rounds({name: _idle(*lane, seconds) for name, lane in lanes.items()}, rounds)
         sides = {
             "available_in_the_rush": crowd.ours(stack, people),
@@ -99,8 +100,8 @@ async def _rounds(lanes, rounds):
     return seen
 
 
-def _idle(port, pid, requests, seconds):
-    return lambda: load.cpu_per_answer(port, requests, [pid], seconds=seconds)
+def _idle(port, pids, requests, seconds):
+    return lambda: load.cpu_per_answer(port, requests, pids, seconds=seconds)
 
 
 def _in_the_rush(side, seconds):

@@ -1,6 +1,7 @@
 """A real `lastseat serve` goes on answering while more streams are open than its server would hold by default."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import resource
@@ -12,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import redis
 
 from lastseat.embedded.ports import free_port
 from lastseat.embedded.process import bare_environment
@@ -19,6 +21,7 @@ from lastseat.errors import SetupError
 from lastseat.rehearsal.lines import LOOPBACK, ask, raise_file_limit, request
 from lastseat.rehearsal.site import Site
 from lastseat.settings import load
+from lastseat.stores.keys import NEWS
 
 STREAMS = 1_100
 GRANIANS_DEFAULT = 1_024
@@ -90,11 +93,14 @@ async def test_plain_reads_are_answered_beside_many_streams(kind: type[Site], en
         await site.start()
         async with _streams(site.port, STREAMS) as begun:
             reply = await ask(site.port, "GET", AVAILABLE, patience_s=PATIENCE_S)
+            with contextlib.closing(redis.Redis.from_url(environment["REDIS_URL"])) as client:
+                listening = dict(client.pubsub_numsub(NEWS))
     finally:
         site.stop()
     if kind is Site:
         assert (begun, reply.status) == (STREAMS, 200)
         assert json.loads(reply.body)["success"]
+        assert listening == {NEWS.encode(): 1}, "Redis is listened to once for a process, not once for a stream"
     else:
         assert (begun, reply.status) == (GRANIANS_DEFAULT, 0)
 

@@ -147,6 +147,9 @@ class ExamReads:
         self._tell(changed, list_changed=news.exams_changed)
 
     def _tell(self, changed: list[Gate], *, list_changed: bool) -> None:
+        """Of listed exams only: of others, which may be many and long past, nobody here shows the seats."""
+        if self._before is not None:
+            changed = [gate for gate in changed if gate.exam_id in self._before.exams]
         if changed or list_changed:
             for listener in self._listeners:
                 listener(changed, list_changed)
@@ -222,11 +225,18 @@ class ExamReads:
         true_at = self._true_at(view, exams, began_at, complete=complete)
         known = _Known(exams, view.body, view.stale or not complete, began_at, true_at)
         self._before = known
-        if changes == self._changes:
+        heard = changes != self._changes
+        if not heard:
             self._known = known
             self._renew(known, same=same and not changed and before is not None and before.stale == known.stale)
-            self._tell(changed, list_changed=not same and before is not None)
+        # Race: an announcement in the middle of this load makes its list old, not its counts: nobody would tell them.
+        told = {gate.exam_id: gate for gate in [*changed, *self._newly_listed(before, exams)]}
+        self._tell(list(told.values()), list_changed=not heard and not same and before is not None)
         return known
+
+    def _newly_listed(self, before: _Known | None, exams: Iterable[ExamId]) -> list[Gate]:
+        fresh = [] if before is None else [exam_id for exam_id in exams if exam_id not in before.exams]
+        return [gate for exam_id in fresh if (gate := self._counts.get(exam_id)) is not None]
 
     async def _view_and_counts(self, before: _Known | None) -> tuple[View, _Looked | None]:
         """The list hardly ever changes: the counts of the one before are asked for with it, in the same trip."""

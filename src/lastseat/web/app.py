@@ -14,6 +14,7 @@ from lastseat.web import (
     aside,
     auth,
     events,
+    listening,
     openapi,
     operator,
     pages,
@@ -75,6 +76,7 @@ def create_app(services: Services) -> FastAPI:
         async with contextlib.AsyncExitStack() as parts:
             for part in (services.lifespan(), access.running(), limits.running()):
                 await parts.enter_async_context(part)
+            await parts.enter_async_context(listening.letting_go(services.settings))
             if fanout is not None:
                 await parts.enter_async_context(fanout.running())
             yield

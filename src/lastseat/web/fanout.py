@@ -27,6 +27,7 @@ CHUNK: Final = 50  # Limit: streams woken before other requests have their turn
 CHUNK_PAUSE_S: Final = 0.001  # about what the server needs to write a chunk; else plain answers queue behind frames
 LOOK_S: Final = 1.0  # Limit: how long a change may go unseen while Redis tells nobody
 OUTCOMES_MOST: Final = 2_000  # Limit: outcomes kept for students who come back
+DIGITS_MOST: Final = 15  # Limit: digits of a frame's number in what a reader says it has seen
 
 log = logging.getLogger("lastseat.web")
 
@@ -36,7 +37,18 @@ _encode = msgspec.json.Encoder().encode
 class Stream:
     """One open reader. `due` says what to send next; nothing due means: `wait`."""
 
-    __slots__ = ("_waiter", "beat", "contact_id", "ends_at", "number", "over", "own", "sending_since", "task")
+    __slots__ = (
+        "_waiter",
+        "beat",
+        "contact_id",
+        "dropped",
+        "ends_at",
+        "number",
+        "over",
+        "own",
+        "sending_since",
+        "task",
+    )
 
     def __init__(self, contact_id: ContactId | None, ends_at: float, task: asyncio.Task[Any] | None) -> None:
         self.contact_id = contact_id
@@ -45,7 +57,7 @@ class Stream:
         self.number = 0
         self.beat = 0
         self.own: list[bytes] = []
-        self.over = False
+        self.over = self.dropped = False
         self.sending_since: float | None = None
         self._waiter: asyncio.Future[None] | None = None
 
@@ -85,6 +97,8 @@ class Fanout:
         self._forgotten = -1  # the number of the newest outcome that is kept no more
         self._by_contact: OrderedDict[ContactId, set[Stream]] = OrderedDict()
         self.frames = self.dropped = 0
+        self.stuck: set[asyncio.Task[None]] = set()  # each waits for the end of a connection whose reader was dropped
+        self.sending_s = 0.0
         self.tick_s = settings.events_tick_s
         live.on_seats(self._seats)
 
@@ -97,9 +111,9 @@ class Fanout:
 
     def open(self, stream: Stream, last_event_id: str) -> None:
         """Take it in. Who was here before gets what changed since, anybody else all that is known."""
-        name, _, number = last_event_id.partition("-")
-        known = name == self.name and number.isdecimal() and int(number) <= self._number
-        stream.number = int(number) if known else 0
+        number = self._seen(last_event_id)
+        known = number is not None
+        stream.number = number or 0
         stream.beat = self._beat
         self._streams[stream] = None
         if stream.contact_id is not None:
@@ -112,6 +126,14 @@ class Fanout:
                 ]
             elif last_event_id:
                 stream.own.append(LOOK_AGAIN)
+
+    def _seen(self, last_event_id: str) -> int | None:
+        """The number of the last frame of ours that this reader has seen; None for whatever else it says."""
+        name, _, digits = last_event_id.partition("-")
+        if name != self.name or len(digits) > DIGITS_MOST or not digits.isdecimal():
+            return None
+        number = int(digits)
+        return number if number <= self._number else None
 
     def close(self, stream: Stream) -> None:
         """Forget it."""
@@ -164,13 +186,17 @@ class Fanout:
         """Let every reader go; browsers come back by themselves, a few seconds later and not all at once."""
         for stream in list(self._streams):
             stream.end()
+        for task in self.stuck:
+            task.cancel()
 
     def lines(self, process: str) -> Iterable[str]:
         """In Prometheus' text."""
         for name, kind, what, value in (
             ("streams", "gauge", "Open event streams.", len(self._streams)),
+            ("stuck", "gauge", "Connections of dropped readers that have not ended yet.", len(self.stuck)),
             ("frames_total", "counter", "Frames sent to all.", self.frames),
             ("dropped_total", "counter", "Streams ended because their readers took nothing.", self.dropped),
+            ("sending_seconds_total", "counter", "CPU used while frames went out.", round(self.sending_s, 3)),
             ("tick_seconds", "gauge", "The present pause between frames.", round(self.tick_s, 4)),
         ):
             yield f"# HELP lastseat_event_{name} {what}"
@@ -181,6 +207,12 @@ class Fanout:
         self._dirty.update((gate.exam_id, gate) for gate in gates)
         self._list_changed = self._list_changed or list_changed
         self._changed.set()
+
+    def _compare(self, listed: Sequence[Gate]) -> None:
+        """Send what nobody told of, and forget exams that are listed no more, or every first frame would grow."""
+        ids = {gate.exam_id for gate in listed}
+        self._gates = {exam_id: known for exam_id, known in self._gates.items() if exam_id in ids}
+        self._seats(listed, list_changed=False)
 
     def _own(self, contact_id: ContactId, frame: bytes) -> None:
         if len(self._outcomes) >= OUTCOMES_MOST:
@@ -212,6 +244,7 @@ class Fanout:
             await self._wake(self._streams)
             self.frames += 1
             spent_s = time.process_time() - cpu_s
+            self.sending_s += spent_s
             self.tick_s = max(self._settings.events_tick_s, spent_s / self._settings.events_share)
             await asyncio.sleep(max(0.0, began + self.tick_s - time.monotonic()))
 
@@ -261,7 +294,7 @@ class Fanout:
                 await self._wake(self._streams)
             if self._streams:
                 try:
-                    await self._live.seats_now()
+                    self._compare(await self._live.seats_now())
                 except Exception:  # the next look may find the stores again; readers keep what they saw
                     log.debug("live seats could not be looked at", exc_info=True)
 
@@ -270,7 +303,7 @@ class Fanout:
         for stream in list(self._streams):
             if stream.sending_since is not None and loop_now - stream.sending_since > self._settings.events_slow_s:
                 self.dropped += 1
-                stream.over = True
+                stream.over = stream.dropped = True
                 if stream.task is not None:
                     stream.task.cancel()
             elif now >= stream.ends_at:
