@@ -139,8 +139,8 @@ def _settlement(rows: Sequence[OutboxRow], records: Sequence[Record]) -> Settlem
     )
 
 
-# Else it comes when it likes: tables are analyzed where a test says that they are not, and while it looks, what others
-# have left behind is read again and again.
+# Else it comes when it likes: tables are analyzed where a test says that they are not, and what others left behind is
+# read again and again while it looks.
 NO_AUTOVACUUM = """
 select format('alter table %s set (autovacuum_enabled = false)', c.oid::regclass) from pg_class c
  where c.relkind = 'r' and c.relnamespace = 'hubspot_sync'::regnamespace
