@@ -1,6 +1,8 @@
 """What comes to the student page by itself: seats that others take, and what became of the student's own wishes."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, Route
@@ -14,13 +16,19 @@ def stop(route: Route) -> None:
     route.abort()
 
 
-def book_elsewhere(visitor: Visitor, exam: str) -> str:
-    """The same student on another device; the booking's id."""
+@contextmanager
+def booked_elsewhere(visitor: Visitor, exam: str) -> Iterator[str]:
+    """By the same student on another device, and cancelled in the end; the booking's id."""
+    api, origin = visitor.page.request, {"Origin": visitor.site}
     wish = {"examId": exam, "dominant_hand": "left"}
-    origin = {"Origin": visitor.site}
-    booked = visitor.page.request.post(f"{visitor.site}/api/bookings/create", data=wish, headers=origin)
+    booked = api.post(f"{visitor.site}/api/bookings/create", data=wish, headers=origin)
     assert booked.status in (201, 202)
-    return booked.json()["booking"]["booking_id"]
+    booking_id = booked.json()["booking"]["booking_id"]
+    try:
+        yield booking_id
+    finally:
+        ids = {"bookingIds": [booking_id]}
+        api.post(f"{visitor.site}/api/bookings/batch-cancel", data=ids, headers=origin)
 
 
 def left(visitor: Visitor, number: int) -> int:
@@ -35,35 +43,29 @@ def test_seats_that_others_take_show_up_over_the_stream_and_else_over_the_list(v
     if blocked != AVAILABLE:
         visitor.page.route(EVENTS, stop)
     visitor.arrive()
-    visitor.sign_in(7)
+    visitor.sign_in({AVAILABLE: 0, EVENTS: 2}.get(blocked, 6))
     visitor.page.wait_for_function("() => performance.getEntriesByName(location.origin + '/api/session').length > 0")
     if blocked != EVENTS:
         visitor.page.route(AVAILABLE, stop)
     before, exam = left(visitor, number), visitor.card("Clinical Skills", number).get_attribute("data-exam")
     assert exam
-    booking_id = book_elsewhere(visitor, exam)
-    try:
+    with booked_elsewhere(visitor, exam):
         now = visitor.card("Clinical Skills", number).locator(".state", has_text=f"{before - 1} of")
         if blocked:
             now.wait_for()
         else:
-            visitor.page.wait_for_timeout(5_000)
+            visitor.page.wait_for_timeout(4_000)
             assert now.count() == 0
-    finally:
-        cancel = {"bookingIds": [booking_id]}
-        visitor.page.request.post(
-            f"{visitor.site}/api/bookings/batch-cancel", data=cancel, headers={"Origin": visitor.site}
-        )
 
 
 def test_a_booking_made_on_another_device_is_shown_here(visitor: Visitor):
     visitor.arrive()
-    visitor.sign_in(10)
+    visitor.sign_in(5)
     exam = visitor.card("Clinical Skills", 1).get_attribute("data-exam")
     assert exam
-    booking_id = book_elsewhere(visitor, exam)
-    visitor.page.locator(f'#mine-list [data-booking="{booking_id}"]').wait_for(timeout=5_000)
-    visitor.card("Clinical Skills", 1).get_by_role("button", name="Booked").wait_for()
+    with booked_elsewhere(visitor, exam) as booking_id:
+        visitor.page.locator(f'#mine-list [data-booking="{booking_id}"]').wait_for(timeout=5_000)
+        visitor.card("Clinical Skills", 1).get_by_role("button", name="Booked").wait_for()
     assert visitor.faults == []
 
 
@@ -102,12 +104,12 @@ def test_a_refused_stream_is_opened_again_later_and_the_list_is_asked_for_meanwh
 
 def test_two_browsers_see_one_count(visitor: Visitor, browser: Browser):
     visitor.arrive()
-    visitor.sign_in(11)
+    visitor.sign_in(7)
     context = browser.new_context()
     other = Visitor(context.new_page(), visitor.site)
     other.arrive()
     before, exam = left(other, 4), visitor.card("Clinical Skills", 4).get_attribute("data-exam")
     assert exam
-    book_elsewhere(visitor, exam)
-    other.card("Clinical Skills", 4).locator(".state", has_text=f"{before - 1} of").wait_for(timeout=2_000)
+    with booked_elsewhere(visitor, exam):
+        other.card("Clinical Skills", 4).locator(".state", has_text=f"{before - 1} of").wait_for(timeout=2_000)
     context.close()
