@@ -1,10 +1,8 @@
 // Who is signed in. The token lives in a cookie that scripts cannot read; this only asks the server.
 
-import { NoAnswer, ask, pause } from "/static/api.js";
+import { ask } from "/static/api.js";
 import { byId, make, showZone, tell, wordsOf } from "/static/page.js";
-
-const FIRST_PAUSE_MS = 1000;
-const LONGEST_PAUSE_MS = 30000;
+import { learnSession, orSayNoAnswer } from "/static/session.js";
 
 let session = null;
 let names = new Map();
@@ -22,41 +20,17 @@ export async function startAccount(changed) {
     event.preventDefault();
     orSayNoAnswer("Sign in", () => signIn(changed));
   });
-  let waitMs = FIRST_PAUSE_MS;
-  while (!(await learn())) {
-    tell("The page could not find out whether you are signed in. Trying again…", "bad");
-    await pause(waitMs);
-    waitMs = Math.min(waitMs * 2, LONGEST_PAUSE_MS);
-  }
-  if (waitMs > FIRST_PAUSE_MS) tell("");
+  await learnSession(take);
   show();
   changed();
 }
 
-/** Take in what the server says of the session and of the school; return whether it answered. */
-async function learn() {
-  try {
-    const { status, body } = await ask("GET", "/api/session");
-    if (status !== 200) return false;
-    session = body.session;
-    asks = new Map(Object.entries(body.asks).map(([type, fields]) => [type.toLowerCase(), fields]));
-    showZone(body.timezone);
-    if (body.demo) await offerSamples();
-    byId("sign-in-elsewhere").hidden = body.demo;
-    return true;
-  } catch (error) {
-    if (error instanceof NoAnswer) return false;
-    throw error;
-  }
-}
-
-async function orSayNoAnswer(button, deed) {
-  try {
-    await deed();
-  } catch (error) {
-    if (!(error instanceof NoAnswer)) throw error;
-    tell(`No answer came; the network is slow. Press ${button} again.`, "bad");
-  }
+async function take(body) {
+  session = body.session;
+  asks = new Map(Object.entries(body.asks).map(([type, fields]) => [type.toLowerCase(), fields]));
+  showZone(body.timezone);
+  if (body.demo) await offerSamples();
+  byId("sign-in-elsewhere").hidden = body.demo;
 }
 
 async function signOut(changed) {

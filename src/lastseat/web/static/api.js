@@ -1,6 +1,7 @@
 // Talks to the server: JSON in, JSON out, with a time-out. Decides nothing about what an answer means.
 
 const TIMEOUT_MS = 15000;
+const FIRST_PAUSE_MS = 500;
 
 /** The answer did not come: it is not known whether the server did what was asked. */
 export class NoAnswer extends Error {}
@@ -23,6 +24,27 @@ export async function ask(method, path, { body, key, timeoutMs = TIMEOUT_MS } = 
     throw new NoAnswer(String(error));
   }
   return { status: response.status, body: parse(text), retryAfterMs: retryAfter(response) };
+}
+
+/** Whether the server has said yes or no; else the same request may be sent again. */
+export const isAnswer = ({ status }) => status > 0 && status < 500 && status !== 429;
+
+/** Ask until there is an answer; after all tries the last that came, {status: 0} for none. `again` is called before each. */
+export async function insist(method, path, { body, key, timeoutMs, tries, again = () => {} }) {
+  let last = { status: 0, body: null };
+  for (let attempt = 0; attempt < tries; attempt += 1) {
+    if (attempt > 0) {
+      await pause(Math.max(FIRST_PAUSE_MS * 2 ** (attempt - 1), last.retryAfterMs ?? 0) * (0.75 + Math.random() * 0.5));
+      again();
+    }
+    try {
+      last = await ask(method, path, { body, key, timeoutMs });
+      if (isAnswer(last)) return last;
+    } catch (error) {
+      if (!(error instanceof NoAnswer)) throw error;
+    }
+  }
+  return last;
 }
 
 function parse(text) {

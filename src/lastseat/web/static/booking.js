@@ -1,13 +1,12 @@
 // Books one seat. One wish has one key, kept until the server has said yes or no: asking again never books twice.
 
-import { NoAnswer, ask, newKey, pause } from "/static/api.js";
+import { insist, isAnswer, newKey } from "/static/api.js";
 import { askToSignIn, asksFor, contactId, isStaff, sessionEnded } from "/static/account.js";
 import { follow } from "/static/follow.js";
 import { byId, choose, make, sessionText, tell, wordsOf } from "/static/page.js";
 import { allPlaces, markBusy, refresh } from "/static/sessions.js";
 
 const TRIES = 5;
-const FIRST_PAUSE_MS = 500;
 
 // Where the page asks for each field that the server names.
 const PARTS = { dominant_hand: "hand", attending_location: "place" };
@@ -61,22 +60,11 @@ function prepare(exam, parts) {
 async function send(exam, body) {
   const intent = intentFor(body);
   tell(`Booking ${sessionText(exam)}…`);
-  for (let attempt = 0; attempt < TRIES; attempt += 1) {
-    if (attempt > 0) tell("The network is slow; asking again. You cannot be booked twice.");
-    let waitMs = FIRST_PAUSE_MS * 2 ** attempt;
-    try {
-      const answer = await ask("POST", "/api/bookings/create", { body, key: intent.key });
-      if (answer.status < 500 && answer.status !== 429) {
-        if (answer.status !== 401) forget(body);
-        return answer;
-      }
-      waitMs = Math.max(waitMs, answer.retryAfterMs);
-    } catch (error) {
-      if (!(error instanceof NoAnswer)) throw error;
-    }
-    await pause(waitMs * (0.75 + Math.random() * 0.5));
-  }
-  return null;
+  const again = () => tell("The network is slow; asking again. You cannot be booked twice.");
+  const answer = await insist("POST", "/api/bookings/create", { body, key: intent.key, tries: TRIES, again });
+  if (!isAnswer(answer)) return null;
+  if (answer.status !== 401) forget(body);
+  return answer;
 }
 
 async function settle(exam, answer, changed) {

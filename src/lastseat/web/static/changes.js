@@ -1,11 +1,11 @@
 // Sends what staff changes. One wish has one key until it is answered: asking again never does it twice.
 
-import { NoAnswer, ask, newKey, pause } from "/static/api.js";
-import { byId, tell, wordsOf } from "/static/page.js";
+import { NoAnswer, ask, insist, isAnswer, newKey, pause } from "/static/api.js";
+import { byId, make, tell, wordsOf } from "/static/page.js";
 import { sessionEnded } from "/static/staff.js";
 
 const TRIES = 4;
-const FIRST_PAUSE_MS = 500;
+const SYNC_MS = 30000;
 const LOOK_MS = 1000;
 const LOOK_MOST_MS = 30000;
 
@@ -16,22 +16,19 @@ export async function send(method, path, body, { timeoutMs } = {}) {
   const wish = `${method} ${path} ${JSON.stringify(body)}`;
   const key = keys.get(wish) ?? newKey();
   keys.set(wish, key);
-  let last = { status: 0, body: { error: "No answer came. Press the button again: it is done only once." } };
-  for (let attempt = 0; attempt < TRIES; attempt += 1) {
-    let waitMs = FIRST_PAUSE_MS * 2 ** attempt;
-    try {
-      const answer = await ask(method, path, { body, key, timeoutMs });
-      if (answer.status === 401) sessionEnded();
-      else if (answer.status < 500 && answer.status !== 429) keys.delete(wish);
-      if (answer.status < 500 && answer.status !== 429) return answer;
-      last = answer;
-      waitMs = Math.max(waitMs, answer.retryAfterMs);
-    } catch (error) {
-      if (!(error instanceof NoAnswer)) throw error;
-    }
-    if (attempt < TRIES - 1) await pause(waitMs * (0.75 + Math.random() * 0.5));
-  }
-  return last;
+  const answer = await insist(method, path, { body, key, timeoutMs, tries: TRIES });
+  if (answer.status === 401) sessionEnded();
+  else if (isAnswer(answer)) keys.delete(wish);
+  const none = { error: "No answer came. Press the button again: it is done only once." };
+  return answer.status === 0 ? { status: 0, body: none } : answer;
+}
+
+/** Bring what `wish` names up to HubSpot and say how much that was. */
+export async function syncFromHubSpot(what, wish) {
+  tell(`Reading ${what} from HubSpot…`);
+  const { status, body } = await send("POST", "/api/admin/sync/run", wish, { timeoutMs: SYNC_MS });
+  if (status === 200) tell(`${body.message}: ${body.synced} read, ${body.archived} gone from HubSpot.`, "good");
+  else if (status !== 401) tell(wordsOf(body), "bad");
 }
 
 /** Read something; null when it cannot be had, after saying why in `state`. */
@@ -57,6 +54,22 @@ export async function once(button, deed) {
   } finally {
     button.removeAttribute("aria-disabled");
   }
+}
+
+/** A button of a card: `of` says of what, as `data-…`, and `which` says it to those who only hear it. */
+export function cardButton(does, which, of, deed) {
+  const heard = make("span", { className: "only-heard", textContent: which });
+  const button = make("button", { type: "button", className: "quiet" }, `${does} `, heard);
+  Object.assign(button.dataset, { does, ...of });
+  button.addEventListener("click", () => once(button, deed));
+  return button;
+}
+
+/** Show these cards, and leave the keyboard on the button that it was on; `of` is the name in `data-…`. */
+export function showCards(list, cards, of) {
+  const at = list.contains(document.activeElement) ? document.activeElement.dataset : null;
+  list.replaceChildren(...cards);
+  if (at) list.querySelector(`[data-${of}="${at[of]}"][data-does="${at.does}"]`)?.focus({ preventScroll: true });
 }
 
 /** Say what came of a change of an exam, and, while HubSpot has not confirmed it, what comes of it later. */

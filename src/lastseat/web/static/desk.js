@@ -1,14 +1,13 @@
 // How the sync stands, and what HubSpot refused. Asks every few seconds while the page is seen; repairs nothing itself.
 
 import { pause } from "/static/api.js";
-import { once, read, send } from "/static/changes.js";
+import { cardButton, once, read, send, syncFromHubSpot } from "/static/changes.js";
 import { showExams } from "/static/exam-list.js";
 import { byId, make, momentText, setText, tell, wordsOf } from "/static/page.js";
 import { can } from "/static/staff.js";
 
 const LOOK_MS = 5000;
 const PAGE = 20;
-const SYNC_MS = 30000;
 const PARTS = { hubspot: "HubSpot", budget: "HubSpot calls", invariants: "Promises" };
 const KINDS = { exams: "Exams", contacts: "Students", bookings: "Bookings" };
 
@@ -78,10 +77,7 @@ function lines(id, wanted) {
 }
 
 async function syncExams() {
-  tell("Reading all exams from HubSpot…");
-  const { status, body } = await send("POST", "/api/admin/sync/run", { type: "exams" }, { timeoutMs: SYNC_MS });
-  if (status === 200) tell(`${body.message}: ${body.synced} read, ${body.archived} gone from HubSpot.`, "good");
-  else if (status !== 401) tell(wordsOf(body), "bad");
+  await syncFromHubSpot("all exams", { type: "exams" });
   await Promise.all([showSync(), showExams()]);
 }
 
@@ -115,9 +111,7 @@ function asideItem(row) {
 }
 
 function retryButton(row, whose) {
-  const which = make("span", { className: "only-heard", textContent: `${row.kind} ${whose}, ${row.outbox_id}` });
-  const made = make("button", { type: "button", className: "quiet" }, "Try again ", which);
-  made.addEventListener("click", () => once(made, async () => {
+  return cardButton("Try again", `${row.kind} ${whose}, ${row.outbox_id}`, { row: row.outbox_id }, async () => {
     const { status, body } = await send("POST", "/api/admin/set-aside/retry", { outboxId: row.outbox_id });
     if (status === 202) tell(`It is tried again: ${whose || row.kind}.`, "good");
     else if (status === 200) tell(`There was nothing left to do: ${whose || row.kind}.`, "good");
@@ -125,6 +119,5 @@ function retryButton(row, whose) {
     asideCount = null;
     await showSync();
     byId("aside-title").focus();
-  }));
-  return made;
+  });
 }

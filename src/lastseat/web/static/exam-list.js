@@ -1,6 +1,6 @@
 // The exams as staff sees them, with their seats counted live. Changes only by what its buttons say.
 
-import { read, once, send, settle } from "/static/changes.js";
+import { cardButton, once, read, send, settle, showCards } from "/static/changes.js";
 import { on } from "/static/live.js";
 import { byId, choose, dayText, make, momentText, sessionText, setText, timeText } from "/static/page.js";
 import { can, zone } from "/static/staff.js";
@@ -90,13 +90,9 @@ function render() {
   const which = byId("exams-which").value;
   const shown = exams.filter((exam) => kindOf(exam) === which).sort(byDate);
   if (which !== "upcoming") shown.reverse();
-  const focused = document.activeElement?.closest?.("#exams-list button")?.dataset;
-  byId("exams-list").replaceChildren(...shown.map(card));
+  showCards(byId("exams-list"), shown.map(card), "exam");
   setText(byId("exams-state"), shown.length ? "" : `No ${which} exams.`);
   byId("exams-more").hidden = pages.loaded >= pages.all;
-  if (focused) {
-    byId("exams-list").querySelector(`[data-exam="${focused.exam}"][data-does="${focused.does}"]`)?.focus({ preventScroll: true });
-  }
 }
 
 function card(exam) {
@@ -138,13 +134,8 @@ function buttons(exam) {
   return all.filter(([, allowed]) => allowed).map(([text, , deed]) => button(exam, text, deed));
 }
 
-function button(exam, text, deed) {
-  const which = make("span", { className: "only-heard", textContent: `${sessionText(exam)}, ${exam.hubspot_id}` });
-  const made = make("button", { type: "button", className: "quiet" }, `${text} `, which);
-  Object.assign(made.dataset, { exam: exam.hubspot_id, does: text === "Open" ? "Close" : text });
-  made.addEventListener("click", () => once(made, deed));
-  return made;
-}
+const button = (exam, text, deed) =>
+  cardButton(text, `${sessionText(exam)}, ${exam.hubspot_id}`, { exam: exam.hubspot_id, ...(text === "Open" && { does: "Close" }) }, deed);
 
 async function toggle(exam, active) {
   const answer = await send("POST", `${EXAMS}/activate`, { examId: exam.hubspot_id, active });

@@ -1,6 +1,6 @@
 // Who has a seat in one exam, for staff: book, move and cancel for a student. Decides nothing about seats.
 
-import { inDialog, once, read, send } from "/static/changes.js";
+import { cardButton, inDialog, once, read, send, showCards, syncFromHubSpot } from "/static/changes.js";
 import { examById, showExams, upcoming } from "/static/exam-list.js";
 import { on } from "/static/live.js";
 import { byId, choose, make, momentText, sessionText, setText, stateOf, tell, wordsOf } from "/static/page.js";
@@ -8,7 +8,6 @@ import { asksFor, can } from "/static/staff.js";
 
 const PAGE = 100;
 const SPREAD_MS = 500;
-const SYNC_MS = 30000;
 
 let exam = null;
 let page = 1;
@@ -64,11 +63,7 @@ async function show(pages) {
   const now = JSON.stringify([...rows.values()]);
   if (now === seen) return;
   seen = now;
-  const focused = document.activeElement?.closest?.("#roster-list button")?.dataset;
-  byId("roster-list").replaceChildren(...[...rows.values()].map(item));
-  if (focused) {
-    byId("roster-list").querySelector(`[data-booking="${focused.booking}"][data-does="${focused.does}"]`)?.focus({ preventScroll: true });
-  }
+  showCards(byId("roster-list"), [...rows.values()].map(item), "booking");
 }
 
 const idOf = (row) => String(row.booking_id ?? row.hubspot_id);
@@ -90,13 +85,8 @@ function item(row) {
   return card;
 }
 
-function button(row, text, deed) {
-  const which = make("span", { className: "only-heard", textContent: `the booking of ${nameOf(row)}, ${idOf(row)}` });
-  const made = make("button", { type: "button", className: "quiet" }, `${text} `, which);
-  Object.assign(made.dataset, { booking: idOf(row), does: text });
-  made.addEventListener("click", () => once(made, deed));
-  return made;
-}
+const button = (row, text, deed) =>
+  cardButton(text, `the booking of ${nameOf(row)}, ${idOf(row)}`, { booking: idOf(row) }, deed);
 
 async function cancel(row) {
   byId("confirm-what").textContent = `${nameOf(row)}, ${sessionText(exam)}`;
@@ -145,11 +135,7 @@ function bookSeat() {
 }
 
 async function syncBookings() {
-  tell("Reading this exam’s bookings from HubSpot…");
-  const wish = { type: "bookings", examId: exam.hubspot_id };
-  const { status, body } = await send("POST", "/api/admin/sync/run", wish, { timeoutMs: SYNC_MS });
-  if (status === 200) tell(`${body.message}: ${body.synced} read, ${body.archived} gone from HubSpot.`, "good");
-  else if (status !== 401) tell(wordsOf(body), "bad");
+  await syncFromHubSpot("this exam’s bookings", { type: "bookings", examId: exam.hubspot_id });
   await afterwards();
 }
 

@@ -1,10 +1,8 @@
 // Who of the staff is signed in, and what they may do. The token lives in a cookie that scripts cannot read.
 
-import { NoAnswer, ask, pause } from "/static/api.js";
+import { ask } from "/static/api.js";
 import { byId, make, showZone, tell, wordsOf } from "/static/page.js";
-
-const FIRST_PAUSE_MS = 1000;
-const LONGEST_PAUSE_MS = 30000;
+import { learnSession, orSayNoAnswer } from "/static/session.js";
 
 let permissions = new Set();
 let known = { asks: {}, timezone: "UTC", lists: null };
@@ -24,16 +22,11 @@ export async function startStaff(changed) {
     show();
     changed(permissions.size > 0);
   };
-  byId("sign-out").addEventListener("click", () => deed("Sign out", "DELETE", "/api/session", undefined, then));
+  byId("sign-out").addEventListener("click", () =>
+    orSayNoAnswer("Sign out", () => deed("DELETE", "/api/session", undefined, then)));
   byId("sign-in-staff").addEventListener("click", () =>
-    deed("Sign in as staff", "POST", "/api/demo/session", { staff: true }, then));
-  let waitMs = FIRST_PAUSE_MS;
-  while (!(await learn())) {
-    tell("The page could not find out whether you are signed in. Trying again…", "bad");
-    await pause(waitMs);
-    waitMs = Math.min(waitMs * 2, LONGEST_PAUSE_MS);
-  }
-  if (waitMs > FIRST_PAUSE_MS) tell("");
+    orSayNoAnswer("Sign in as staff", () => deed("POST", "/api/demo/session", { staff: true }, then)));
+  await learnSession(take);
   then();
 }
 
@@ -46,32 +39,16 @@ export function sessionEnded() {
   byId("sign-in-title").focus();
 }
 
-async function learn() {
-  try {
-    const { status, body } = await ask("GET", "/api/session");
-    if (status === 200) take(body);
-    return status === 200;
-  } catch (error) {
-    if (error instanceof NoAnswer) return false;
-    throw error;
+async function deed(method, path, body, then) {
+  const answer = await ask(method, path, { body });
+  if (answer.status !== 200) {
+    tell(wordsOf(answer.body), "bad");
+    return;
   }
-}
-
-async function deed(button, method, path, body, then) {
-  try {
-    const answer = await ask(method, path, { body });
-    if (answer.status !== 200) {
-      tell(wordsOf(answer.body), "bad");
-      return;
-    }
-    take(answer.body);
-    tell(permissions.size ? "You are signed in as staff." : "You are signed out.", permissions.size ? "good" : "");
-    then();
-    byId(permissions.size ? "exams-title" : "sign-in-title").focus();
-  } catch (error) {
-    if (!(error instanceof NoAnswer)) throw error;
-    tell(`No answer came; the network is slow. Press ${button} again.`, "bad");
-  }
+  take(answer.body);
+  tell(permissions.size ? "You are signed in as staff." : "You are signed out.", permissions.size ? "good" : "");
+  then();
+  byId(permissions.size ? "exams-title" : "sign-in-title").focus();
 }
 
 function take(body) {
