@@ -53,6 +53,15 @@ async def streaming(live: Any, **settings: Any) -> AsyncIterator[Fanout]:
         yield fanout
 
 
+@asynccontextmanager
+async def watched(one: Site) -> AsyncIterator[tuple[Fanout, Seen]]:
+    """The streams of this process, and a reader that has seen exam 1 with its 20 seats."""
+    async with streaming(one.reads) as fanout:
+        reader = Seen(fanout)
+        await reader.sees({"1": 20})
+        yield fanout, reader
+
+
 @pytest.fixture
 def looks_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fanout_module, "LOOK_S", NEVER_S)
@@ -65,9 +74,7 @@ async def test_an_announced_change_reaches_streams_at_once(
 ):
     supabase.add("1")
     one = site()
-    async with streaming(one.reads) as fanout:
-        reader = Seen(fanout)
-        await reader.sees({"1": 20})
+    async with watched(one) as (_, reader):
         if not told:
             monkeypatch.setattr(ExamReads, "_tell", lambda *_, **__: None)
         await one.bulletin.announce(supabase.news_of(supabase.take("1", 1, version=2)))
@@ -84,9 +91,7 @@ async def test_a_change_that_a_read_finds_reaches_streams(
 ):
     supabase.add("1")
     one = site()
-    async with streaming(one.reads) as fanout:
-        reader = Seen(fanout)
-        await reader.sees({"1": 20})
+    async with watched(one) as (_, reader):
         await GateStore(one.process.trips, gate_ttl_s=60).put([supabase.take("1", 4, version=2)])
         clock.age_s += 0.2
         await one.listed()
@@ -99,9 +104,7 @@ async def test_a_change_found_while_the_list_changes_is_told_too(
 ):
     supabase.add("1")
     one = site()
-    async with streaming(one.reads) as fanout:
-        reader = Seen(fanout)
-        await reader.sees({"1": 20})
+    async with watched(one) as (_, reader):
         await GateStore(one.process.trips, gate_ttl_s=60).put([supabase.take("1", 4, version=2)])
         clock.age_s += 0.2
         reading = asyncio.create_task(one.listed())
@@ -118,9 +121,7 @@ async def test_a_change_found_while_the_list_changes_is_told_too(
 async def test_an_exam_that_comes_onto_the_list_comes_with_its_seats(site: Callable[..., Site], supabase: Supabase):
     supabase.add("1")
     one = site()
-    async with streaming(one.reads) as fanout:
-        reader = Seen(fanout)
-        await reader.sees({"1": 20})
+    async with watched(one) as (_, reader):
         supabase.add("2", capacity=7)
         await one.bulletin.announce(
             supabase.news_of(supabase.seats[supabase.listed[1].hubspot_id], exams_changed=True)
@@ -133,9 +134,7 @@ async def test_an_exam_that_comes_onto_the_list_comes_with_its_seats(site: Calla
 async def test_seats_of_exams_that_nobody_lists_reach_no_stream(site: Callable[..., Site], supabase: Supabase):
     supabase.add("1")
     one = site()
-    async with streaming(one.reads) as fanout:
-        reader = Seen(fanout)
-        await reader.sees({"1": 20})
+    async with watched(one) as (fanout, reader):
         for number in range(100, 400):
             await one.bulletin.announce(supabase.news_of(supabase.take(str(number), 1, version=2)))
         await one.bulletin.announce(supabase.news_of(supabase.take("1", 1, version=2)))

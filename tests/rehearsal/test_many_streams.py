@@ -18,10 +18,11 @@ import redis
 from lastseat.embedded.ports import free_port
 from lastseat.embedded.process import bare_environment
 from lastseat.errors import SetupError
-from lastseat.rehearsal.lines import LOOPBACK, ask, raise_file_limit, request
+from lastseat.rehearsal.lines import LOOPBACK, ask, raise_file_limit
 from lastseat.rehearsal.site import Site
 from lastseat.settings import load
 from lastseat.stores.keys import NEWS
+from tests.rehearsal.openings import begins
 
 STREAMS = 1_100
 GRANIANS_DEFAULT = 1_024
@@ -53,23 +54,12 @@ async def _streams(port: int, count: int) -> AsyncIterator[int]:
     try:
         begun = 0
         for first in range(0, count, AT_ONCE):
-            opened = [_begun(port, writers) for _ in range(first, min(first + AT_ONCE, count))]
+            opened = [begins(port, writers, PATIENCE_S) for _ in range(first, min(first + AT_ONCE, count))]
             begun += sum(await asyncio.gather(*opened))
         yield begun
     finally:
         for writer in writers:
             writer.close()
-
-
-async def _begun(port: int, writers: list[asyncio.StreamWriter]) -> bool:
-    reader, writer = await asyncio.open_connection(LOOPBACK, port)
-    writers.append(writer)
-    writer.write(request("GET", "/api/events", port=port))
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            return b" 200 " in await reader.readline()
-    except TimeoutError:
-        return False
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lastseat.rehearsal.lines import FILES_MOST, LOOPBACK, ask, request
+from lastseat.rehearsal.lines import FILES_MOST, LOOPBACK, ask
+from tests.rehearsal.openings import begins
 from tests.rehearsal.site_of_fakes import SiteOfFakes
 
 GRANIANS_LEAST = 128  # its backlog, and its places when it is told of no other
@@ -109,14 +110,3 @@ async def streams(port: int, *, patience_s: float) -> int:
     for writer in writers:
         writer.close()
     return sum(begun)
-
-
-async def begins(port: int, writers: list[asyncio.StreamWriter], patience_s: float) -> bool:
-    reader, writer = await asyncio.open_connection(LOOPBACK, port)
-    writers.append(writer)
-    writer.write(request("GET", "/api/events", port=port))
-    try:
-        async with asyncio.timeout(patience_s):
-            return b" 200 " in await reader.readline()
-    except TimeoutError:
-        return False
